@@ -30,7 +30,8 @@ struct CpuQuota {
 };
 
 struct Topology {
-  std::vector<Cpu> cpus;  // every online CPU, ascending by id, never empty
+  std::vector<Cpu> cpus;  // the CPUs we can see, ascending by id, never empty
+  CpuSet online;          // every CPU of the machine, for explanations
   std::uint32_t packages = 1;
   std::vector<std::uint32_t> numa_nodes;  // kernel numbers, ascending, never empty
   CpuSet affinity;                        // CPUs this process may run on by its own affinity mask (taskset)
@@ -49,12 +50,10 @@ struct Topology {
 };
 
 struct TopologyQuery {
-  std::string data_dir;   // empty = unknown device
-  std::string wal_dir;    // empty = unknown device
-  std::string interface;  // network interface, empty = unknown
-  // Where the kernel's files are; tests point these at a directory of their own.
-  std::string sys_root = "/sys";
-  std::string proc_root = "/proc";
+  std::string data_dir;     // empty = unknown device; need not exist yet (its nearest parent counts)
+  std::string wal_dir;      // empty = unknown device
+  std::string listen_host;  // numeric address of the listener, empty = unknown interface
+  std::string root;         // put before /sys and /proc; tests point it at a directory of their own
 };
 
 // Reads the machine through hwloc, /sys and /proc. Missing optional facts (NUMA node of a device,
