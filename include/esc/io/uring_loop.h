@@ -1,0 +1,108 @@
+// The event loop of one core: disk, network and timers behind a single io_uring wait.
+//
+// Threading: create() on any thread; the first poll() binds the loop to its calling thread, and from
+// then on every call is made there. Exceptions: wake() from any thread or signal handler, wake_from()
+// from the thread of the sender's loop, stats() of a stopped loop.
+// Memory: everything is allocated by create(), except connection slots and long gather lists, which
+// grow in slabs to their high-water mark (Stats::slab_growths counts); an idle connection costs about
+// 0.2 KiB here. Receive buffers are lent (ReceiveLoan), never copied.
+// Lifetime: outlives its users. At destruction no disk operation may be in flight (asserted);
+// connections that are still open are dropped without on_closed.
+// Errors: a failed write or sync is reported, never retried. Kernel: Linux 6.1 or newer (create()
+// says what is missing).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "esc/base/result.h"
+#include "esc/base/units.h"
+#include "esc/io/clock.h"
+#include "esc/io/disk.h"
+#include "esc/io/net.h"
+
+namespace esc::io {
+
+struct LoopOptions {
+  std::uint32_t submission_entries = 256;   // power of two
+  std::uint32_t completion_entries = 4096;  // power of two, 4-8 times what is usually outstanding
+  std::uint32_t connections_max = 10'000;
+  std::uint32_t receive_buffers = 128;  // power of two, at most 32768
+  std::uint32_t receive_buffer_bytes = 64 * 1024;
+  std::uint32_t disk_ops_max = 128;        // in the kernel at once; more wait in line
+  std::uint32_t timers_expected = 16'384;  // room reserved in the timer heap
+  std::uint32_t worker_threads_max = 4;    // kernel io-wq workers for what cannot run inline
+  std::vector<std::uint32_t> worker_cpus;  // where they run; empty: the kernel's choice
+  std::uint32_t listen_backlog = 1024;
+  std::uint32_t tcp_user_timeout_ms = 180'000;  // unacknowledged or unaccepted bytes drop the peer after
+  Nanos sleep_max = 100 * kMillisecond;         // bounds every wait: a lost wake-up costs at most this
+  // For callers that spin (poll(0) in a loop): yield the CPU in an idle turn while a durable write is
+  // outstanding, because its completion may need this very CPU.
+  bool spin_yield = false;
+};
+
+// Counters since create(). Written by the loop's thread without atomics.
+struct LoopStats {
+  std::uint64_t polls = 0;
+  std::uint64_t waits = 0;  // polls that were prepared to sleep
+  std::uint64_t completions = 0;
+  std::uint64_t completion_overflows = 0;
+  std::uint64_t timers_fired = 0;
+  std::uint64_t spin_yields = 0;
+
+  std::uint64_t disk_ops = 0;
+  std::uint64_t disk_read_bytes = 0;
+  std::uint64_t disk_write_bytes = 0;
+  std::uint64_t disk_writes = 0;
+  std::uint64_t disk_writes_fixed = 0;    // from registered memory
+  std::uint64_t disk_continuations = 0;   // short transfers continued
+  std::uint64_t disk_ops_delayed = 0;     // waited because disk_ops_max were in the kernel
+  std::uint64_t disk_ops_on_workers = 0;  // kinds that the kernel always runs on an io-wq worker
+  std::uint64_t disk_errors = 0;
+
+  std::uint64_t accepted = 0;
+  std::uint64_t accept_errors = 0;
+  std::uint64_t connections_opened = 0;
+  std::uint64_t connections_closed = 0;
+  std::uint64_t connections_refused = 0;  // no free slot
+  std::uint64_t receives = 0;
+  std::uint64_t received_bytes = 0;
+  std::uint64_t receive_arms = 0;     // multishot receives started
+  std::uint64_t receive_starved = 0;  // ENOBUFS: every receive buffer was lent
+  std::uint64_t sends = 0;            // send() calls completed
+  std::uint64_t send_ops = 0;         // kernel sends, at least one per send()
+  std::uint64_t sent_bytes = 0;
+  std::uint64_t slab_growths = 0;
+
+  std::uint64_t wakes_received = 0;
+  std::uint64_t wakes_sent = 0;      // by ring message
+  std::uint64_t wakes_fallback = 0;  // ring message refused, eventfd used
+};
+
+class UringLoop : public Disk, public Net, public Clock {
+ public:
+  [[nodiscard]] static Result<std::unique_ptr<UringLoop>> create(const LoopOptions& options);
+
+  // One turn: submits what was prepared, waits for a completion, a timer or a wake-up, but not beyond
+  // `wait_until` (a value of the clock of now(); 0 or the past: do not wait), then runs callbacks.
+  // Returns the amount of work done (completions, timers, closings).
+  virtual std::uint32_t poll(Nanos wait_until) = 0;
+  // Hands prepared operations to the kernel now, in the middle of a turn, without running callbacks.
+  virtual void flush() = 0;
+
+  // Ends the current or next wait. Any thread; async-signal-safe. One system call.
+  virtual void wake() = 0;
+  // The same from the core that owns `sender`: a ring message that leaves with the sender's next
+  // submission. Falls back to wake().
+  virtual void wake_from(UringLoop& sender) = 0;
+
+  [[nodiscard]] virtual const LoopStats& stats() const = 0;
+  [[nodiscard]] virtual std::uint32_t connections_open() const = 0;
+  [[nodiscard]] virtual std::uint32_t receive_buffers_lent() const = 0;
+  [[nodiscard]] virtual std::uint32_t disk_ops_in_flight() const = 0;
+  // Durable work (writes, syncs) the kernel has not finished.
+  [[nodiscard]] virtual std::uint32_t disk_writes_in_flight() const = 0;
+};
+
+}  // namespace esc::io
