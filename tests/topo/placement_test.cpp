@@ -246,7 +246,9 @@ TEST(Placement, every_plan_of_random_machines_keeps_its_promises) {
     EXPECT_TRUE(machine.allowed().contains_all(plan->housekeeping_cpus));
     EXPECT_FALSE(plan->io_worker_cpus.empty());
     EXPECT_TRUE(plan->housekeeping_cpus.contains_all(plan->io_worker_cpus));
-    if (plan->pin != PinMode::off) EXPECT_EQ(plan->data_cpus.count(), plan->cores.size());
+    if (plan->pin != PinMode::off) {
+      EXPECT_EQ(plan->data_cpus.count(), plan->cores.size());
+    }
     if (plan->idle == IdleStrategy::spin) {
       EXPECT_FALSE(machine.quota.has_value());
       EXPECT_NE(plan->pin, PinMode::off);

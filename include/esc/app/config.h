@@ -148,10 +148,10 @@ struct Override {
 };
 
 struct ConfigSources {
-  std::optional<std::string> config_file;
+  std::optional<std::string> config_file{};
   std::optional<std::string>
       profile;  // name of a built-in profile, or a path (contains '/' or ends in .toml)
-  std::vector<Override> overrides;
+  std::vector<Override> overrides{};
 };
 
 // Reads, merges, validates. The error message lists every problem found, one per line, each naming

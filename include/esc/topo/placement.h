@@ -38,8 +38,8 @@ struct PlacementRequest {
   std::uint32_t cores = 0;  // data cores; 0 = one per physical core that housekeeping does not need
   PinMode pin = PinMode::prefer;
   IdleStrategy idle = IdleStrategy::adaptive;
-  CpuSet cpu_list;           // explicit CPUs of the data cores, empty = choose
-  CpuSet housekeeping_cpus;  // explicit CPUs of admin, metrics and io workers, empty = choose
+  CpuSet cpu_list{};           // explicit CPUs of the data cores, empty = choose
+  CpuSet housekeeping_cpus{};  // explicit CPUs of admin, metrics and io workers, empty = choose
 };
 
 struct CorePlacement {

@@ -50,10 +50,10 @@ struct Topology {
 };
 
 struct TopologyQuery {
-  std::string data_dir;     // empty = unknown device; need not exist yet (its nearest parent counts)
-  std::string wal_dir;      // empty = unknown device
-  std::string listen_host;  // numeric address of the listener, empty = unknown interface
-  std::string root;         // put before /sys and /proc; tests point it at a directory of their own
+  std::string data_dir{};     // empty = unknown device; need not exist yet (its nearest parent counts)
+  std::string wal_dir{};      // empty = unknown device
+  std::string listen_host{};  // numeric address of the listener, empty = unknown interface
+  std::string root{};         // put before /sys and /proc; tests point it at a directory of their own
 };
 
 // Reads the machine through hwloc, /sys and /proc. Missing optional facts (NUMA node of a device,
