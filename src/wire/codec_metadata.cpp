@@ -1,0 +1,15 @@
+#include "engine.h"
+#include "esc/wire/api/api_versions.h"
+#include "esc/wire/api/describe_cluster.h"
+#include "esc/wire/api/metadata.h"
+
+namespace esc::wire {
+
+ESC_WIRE_INSTANTIATE_CODEC(MetadataRequest);
+ESC_WIRE_INSTANTIATE_CODEC(MetadataResponse);
+ESC_WIRE_INSTANTIATE_CODEC(ApiVersionsRequest);
+ESC_WIRE_INSTANTIATE_CODEC(ApiVersionsResponse);
+ESC_WIRE_INSTANTIATE_CODEC(DescribeClusterRequest);
+ESC_WIRE_INSTANTIATE_CODEC(DescribeClusterResponse);
+
+}  // namespace esc::wire
