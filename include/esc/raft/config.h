@@ -44,31 +44,31 @@ enum class Plant : std::uint8_t {
 };
 
 struct Config {
-  NodeId node;             // not 0
+  NodeId node{};           // not 0
   std::uint64_t seed = 1;  // of the election timeouts; give every node and group its own
-  Timeouts timeouts;
-  Limits limits;
+  Timeouts timeouts{};
+  Limits limits{};
   Plant plant = Plant::none;
 };
 
 // A run of entries of one term in the log, from `start` to the next run's start or the log's end.
 struct TermRun {
-  Index start;
-  Term term;
+  Index start{};
+  Term term{};
 };
 
 // What recovery found. The log is (snapshot_index, last_index]; a fresh node has everything at zero
 // and the bootstrap configuration. All of it is durable.
 struct Restored {
-  HardState hard_state;
-  Index snapshot_index;  // the log below and at this index is compacted away
-  Term snapshot_term;
-  std::span<const TermRun> runs;  // ascending, the first starts at snapshot_index + 1; empty log: empty
-  Index last_index;               // snapshot_index when the log is empty
-  Index commit;                   // as far as known, at least snapshot_index
-  Index applied;                  // at most commit
-  Configuration configuration;    // in force at snapshot_index (or bootstrap)
-  std::span<const ConfigurationEntry> configurations;  // entries in the log, ascending
+  HardState hard_state{};
+  Index snapshot_index{};  // the log below and at this index is compacted away
+  Term snapshot_term{};
+  std::span<const TermRun> runs{};  // ascending, the first starts at snapshot_index + 1; empty log: empty
+  Index last_index{};               // snapshot_index when the log is empty
+  Index commit{};                   // as far as known, at least snapshot_index
+  Index applied{};                  // at most commit
+  Configuration configuration{};    // in force at snapshot_index (or bootstrap)
+  std::span<const ConfigurationEntry> configurations{};  // entries in the log, ascending
 };
 
 }  // namespace esc::raft

@@ -40,7 +40,7 @@ enum class ChangeKind : std::uint8_t {
 
 struct ConfigurationChange {
   ChangeKind kind = ChangeKind::add_learner;
-  NodeId node;
+  NodeId node{};
 };
 
 // The configuration after one change. invalid_argument when it makes no sense (adding a member,
@@ -49,8 +49,8 @@ struct ConfigurationChange {
 
 // A configuration with the index of the entry that carries it (0 or the snapshot's for the base).
 struct ConfigurationEntry {
-  Index index;
-  Configuration configuration;
+  Index index{};
+  Configuration configuration{};
 };
 
 // The configurations of the log: the base (at or below the snapshot) and one per configuration

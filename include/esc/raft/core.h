@@ -40,9 +40,9 @@ struct Proposal {
 // A snapshot fetch has ended. `installed`: the state up to `index` is durable here.
 struct SnapshotDone {
   bool installed = false;
-  Index index;
-  Term index_term;
-  Configuration configuration;  // in force at index
+  Index index{};
+  Term index_term{};
+  Configuration configuration{};  // in force at index
 };
 
 class Core {
@@ -127,7 +127,8 @@ class Core {
   void on_vote_reply(const Message& message, const VoteReply& reply, Effects& effects);
   void on_timeout_now(Effects& effects);
   void count_votes(Effects& effects);
-  void on_hard_state_durable(Effects& effects);
+  void on_own_state_durable(Effects& effects);
+  void step_down_if_removed(Effects& effects);
   [[nodiscard]] bool hears_leader() const;
   [[nodiscard]] bool log_is_current(Index last_index, Term last_term) const;
   [[nodiscard]] bool may_campaign() const;
@@ -137,14 +138,18 @@ class Core {
   void on_append(const Message& message, const AppendEntries& append, Effects& effects);
   void on_heartbeat(const Message& message, const Heartbeat& heartbeat, Effects& effects);
   void on_install_snapshot(const Message& message, const InstallSnapshot& install, Effects& effects);
-  void accept_entries(const AppendEntries& append, Index last, Effects& effects);
+  void accept_entries(const Message& message, const AppendEntries& append, Index prev, Effects& effects);
+  void reject_append(const Message& message, const AppendEntries& append, Effects& effects);
+  void acknowledge(std::uint64_t round, Effects& effects);
+  void discard_from(Index from, Effects& effects);
   void follow(const Message& message, Effects& effects);
   [[nodiscard]] Index durable_for_leader() const;
 
   // leading (leader.cpp)
   void on_append_reply(const Message& message, const AppendReply& reply, Effects& effects);
   void on_heartbeat_reply(const Message& message, const HeartbeatReply& reply, Effects& effects);
-  void on_snapshot_reply(const Message& message, const SnapshotReply& reply, Effects& effects);
+  void on_append_rejected(Progress& peer, const AppendReply& reply, Effects& effects);
+  void on_snapshot_failed(const Message& message, Effects& effects);
   void leader_tick(Effects& effects);
   void broadcast_heartbeat(Effects& effects);
   void send_appends(Effects& effects);
@@ -173,6 +178,10 @@ class Core {
   void announce_leadership(bool stepped_down, Effects& effects);
   void send(NodeId to, Term term, const Payload& payload, Effects& effects);
   void update_deadline();
+  void forgive_pause(Nanos late);
+  [[nodiscard]] bool sole_voter() const;
+  [[nodiscard]] bool all_durable() const;
+  void on_stale(const Message& message, Effects& effects);
 
   Config config_;
   Prng prng_;
@@ -194,6 +203,7 @@ class Core {
   NodeId leader_;
 
   // follower and candidates
+  Nanos election_timeout_ = 0;  // drawn once per term and role change
   Nanos election_deadline_ = 0;
   Nanos leader_contact_ = 0;  // when the leader was last heard from; see hears_leader()
   bool leader_contact_valid_ = false;
@@ -210,6 +220,7 @@ class Core {
   // leader
   Index term_start_;  // the no-op of our term
   FixedVector<Progress, kPeersMax> peers_;
+  bool unsent_ = false;  // Effects had no room for more messages
   Nanos heartbeat_deadline_ = 0;
   Nanos quorum_check_after_ = 0;
   Nanos write_progress_ = 0;  // when our own disk last made progress or had nothing to do

@@ -26,8 +26,8 @@ inline constexpr std::size_t kReadAnswersMax = 2 * kReadsMax;
 
 // What must survive a crash besides the log (Raft figure 2). Vote 0: none in this term.
 struct HardState {
-  Term term;
-  NodeId vote;
+  Term term{};
+  NodeId vote{};
   friend bool operator==(const HardState&, const HardState&) = default;
 };
 
@@ -35,9 +35,9 @@ struct HardState {
 // epoch, so a completion that a truncation overtook is recognised even when the same (index, term)
 // has been appended again since.
 struct WriteMark {
-  HardState hard_state;
-  Index index;
-  Term term;
+  HardState hard_state{};
+  Index index{};
+  Term term{};
   std::uint64_t epoch = 0;
 };
 
@@ -53,58 +53,58 @@ enum class EntryKind : std::uint8_t {
 // `truncate_from` unless that is 0. Consecutive proposals of a turn are merged into one.
 struct LogWrite {
   EntryKind kind = EntryKind::proposal;
-  Index truncate_from;
-  Index first;
-  Index last;
-  Term term;
+  Index truncate_from{};
+  Index first{};
+  Index last{};
+  Term term{};
 };
 
 struct ReadAnswer {
   std::uint64_t request = 0;
   Errc code = Errc::ok;  // not_leader: leadership was lost before the read was confirmed
-  Index index;           // serve the read once this index is applied
+  Index index{};         // serve the read once this index is applied
 };
 
 // Emitted when role, term as leader, or the known leader changes. The last change of a turn wins.
 struct LeadershipChange {
-  Term term;
-  NodeId leader;              // 0: unknown
+  Term term{};
+  NodeId leader{};            // 0: unknown
   bool is_leader = false;     // this node leads `term`...
   bool stepped_down = false;  // ...or has just ceased to lead
-  Index noop_index;           // is_leader: the no-op of the term; assign offsets once this is applied
+  Index noop_index{};         // is_leader: the no-op of the term; assign offsets once this is applied
 };
 
 enum class TransferOutcome : std::uint8_t { done, timed_out, aborted };
 struct TransferResult {
-  NodeId to;
+  NodeId to{};
   TransferOutcome outcome = TransferOutcome::done;
 };
 
 // The leader has no log for us any more: fetch a snapshot at `index` or later from it and call
 // Core::snapshot_done(). Repeats for a fetch already under way are not emitted.
 struct SnapshotRequest {
-  NodeId from;
-  Index index;
-  Term index_term;
+  NodeId from{};
+  Index index{};
+  Term index_term{};
 };
 
 struct Effects {
-  std::optional<HardState> hard_state;
+  std::optional<HardState> hard_state{};
   FixedVector<LogWrite, kLogWritesMax> log_writes;
-  std::optional<WriteMark> mark;  // set exactly when something above is
+  std::optional<WriteMark> mark{};  // set exactly when something above is
   FixedVector<Message, kMessagesMax> messages;
   // The commit index advanced to this. It may be above the local durable index (a majority of
   // others has it): answer clients and apply, but never checkpoint past Core::durable_index().
-  std::optional<Index> commit;
+  std::optional<Index> commit{};
   FixedVector<ReadAnswer, kReadAnswersMax> reads;
-  std::optional<LeadershipChange> leadership;
-  std::optional<TransferResult> transfer;
-  std::optional<SnapshotRequest> snapshot_request;
+  std::optional<LeadershipChange> leadership{};
+  std::optional<TransferResult> transfer{};
+  std::optional<SnapshotRequest> snapshot_request{};
   std::optional<ConfigurationEntry>
-      configuration;  // another configuration came into force (maybe uncommitted)
+      configuration{};  // another configuration came into force (maybe uncommitted)
   // A peer rejects what it had acknowledged as durable: its disk lost data. It is not replicated to
   // until it is removed and comes back as a new member.
-  NodeId regressed_peer;
+  NodeId regressed_peer{};
   // Room for messages ran out: clear and call Core::tick() with the same time to get the rest.
   bool more = false;
 

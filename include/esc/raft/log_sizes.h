@@ -41,9 +41,10 @@ class LogSizes {
     std::uint64_t total = 0;  // bytes of all entries ever appended up to here
   };
   [[nodiscard]] const Proposal& slot(std::uint64_t n) const { return ring_[n % kCapacity]; }
-  [[nodiscard]] std::uint64_t oldest() const { return tail_ < kCapacity ? 0 : tail_ - kCapacity; }
+  void push(Proposal proposal);
 
   std::uint64_t entry_bytes_estimate_;
+  std::uint64_t oldest_ = 0;          // number of the oldest slot still there
   std::uint64_t tail_ = 0;            // number of the next slot; the ring always holds at least one
   std::uint64_t committed_slot_ = 0;  // the newest proposal that is wholly committed
   std::uint64_t total_ = 0;

@@ -50,6 +50,7 @@ struct Progress {
   Nanos last_contact = 0;            // when it was last heard from in this term
   std::uint64_t round = 0;           // newest heartbeat round it answered
   std::uint64_t activity_round = 0;  // round current when something was last sent or had arrived
+  std::uint64_t match_round = 0;     // round current when `match` last advanced
   Inflight inflight;
 
   void become_probe(Index from);

@@ -28,7 +28,8 @@ class TermRuns {
   }
   // The last index of the run that contains `index` (in the log).
   [[nodiscard]] Index run_end(Index index) const;
-  // The largest index at or below `index` whose term is at most `term`; snapshot_index at the least.
+  // The largest index at or below `index` whose term is at most `term`; snapshot_index - 1 at the least,
+  // and `index` itself where it is below the snapshot (its term is unknown).
   // Both sides of a conflict use it, so one round trip skips whole terms (Raft section 5.3).
   [[nodiscard]] Index last_at_or_below(Index index, Term term) const;
 
