@@ -150,7 +150,7 @@ struct Override {
 struct ConfigSources {
   std::optional<std::string> config_file{};
   std::optional<std::string>
-      profile;  // name of a built-in profile, or a path (contains '/' or ends in .toml)
+      profile{};  // name of a built-in profile, or a path (contains '/' or ends in .toml)
   std::vector<Override> overrides{};
 };
 
