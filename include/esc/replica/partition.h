@@ -1,0 +1,95 @@
+// One topic partition as its group sees it: offsets, the tail in memory, the segment files.
+//
+//   log_start <= ... files ... next_file_offset <= ... tail only ... high_watermark <= ... uncommitted ... next_offset
+//
+// The tail may also hold batches that are already in the files; a read prefers it.
+//
+// Threading: one core. Owned by its Group.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "esc/base/ids.h"
+#include "esc/base/intrusive_list.h"
+#include "esc/replica/frame_ring.h"
+#include "esc/store/partition_log.h"
+
+namespace esc::replica {
+
+using TopicId = std::array<std::byte, 16>;
+
+// Fixed at creation, part of the replicated log.
+struct PartitionIdentity {
+  PartitionId id;
+  TopicId topic_id{};
+  std::string topic;
+  std::int32_t index = 0;  // within the topic
+  std::uint64_t segment_bytes = 64 * kMiB;
+};
+
+// Limits of the topic's configuration; -1 is none.
+struct Retention {
+  std::int64_t ms = -1;
+  std::int64_t bytes = -1;
+  bool operator==(const Retention&) const = default;
+};
+
+// Somebody waits for committed bytes of a partition (a parked fetch). Owned by the waiter, who unlinks it.
+struct FetchWaiter : ListNode<FetchWaiter> {
+  // `bytes` have just been committed; or, with code other than ok, the partition is going away. May
+  // unlink this waiter, but no other of the partition.
+  void (*notify)(FetchWaiter&, std::uint64_t bytes, Errc code) = nullptr;
+  void* context = nullptr;
+};
+
+class Partition : public ListNode<Partition> {
+ public:
+  Partition(PartitionIdentity identity, std::unique_ptr<store::PartitionLog> log)
+      : identity_(std::move(identity)),
+        log_(std::move(log)),
+        next_offset_(log_->next_offset()),
+        high_watermark_(log_->next_offset()) {}
+
+  [[nodiscard]] PartitionId id() const { return identity_.id; }
+  [[nodiscard]] const PartitionIdentity& identity() const { return identity_; }
+  [[nodiscard]] store::PartitionLog& log() { return *log_; }
+  [[nodiscard]] const store::PartitionLog& log() const { return *log_; }
+
+  // The next offset the leader will assign.
+  [[nodiscard]] Offset next_offset() const { return next_offset_; }
+  // One past the last committed record: what consumers may read.
+  [[nodiscard]] Offset high_watermark() const { return high_watermark_; }
+  [[nodiscard]] Offset log_start_offset() const { return log_->log_start_offset(); }
+  [[nodiscard]] bool deleted() const { return deleted_; }
+
+  [[nodiscard]] const Retention& retention() const { return retention_; }
+  void set_retention(const Retention& retention) { retention_ = retention; }
+  void add_waiter(FetchWaiter& waiter) { waiters_.push_back(waiter); }
+
+ private:
+  friend class Group;
+
+  PartitionIdentity identity_;
+  std::unique_ptr<store::PartitionLog> log_;
+  Offset next_offset_{0};
+  Offset high_watermark_{0};
+  Retention retention_;
+  bool deleted_ = false;
+  Index deleted_at_;
+  enum class Burial : std::uint8_t { none, digging, done };
+  Burial burial_ = Burial::none;  // of the files, after deletion
+  store::SyncOp destroy_;
+  bool log_start_proposed_ = false;
+  IntrusiveList<FetchWaiter> waiters_;
+
+  // The chain of this partition's entries in the ring, kNoEntry when empty.
+  std::uint64_t tail_oldest_ = kNoEntry;
+  std::uint64_t tail_newest_ = kNoEntry;
+  std::uint64_t next_to_write_ = kNoEntry;  // first entry not yet handed to the segment files
+  std::uint64_t bytes_to_write_ = 0;        // committed, not yet in the files
+};
+
+}  // namespace esc::replica

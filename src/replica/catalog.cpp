@@ -1,0 +1,167 @@
+#include "esc/replica/catalog.h"
+
+#include <algorithm>
+
+#include "esc/base/byte_codec.h"
+
+namespace esc::replica {
+namespace {
+
+enum class Command : std::uint8_t { create_topic = 1, delete_topic = 2, add_partitions = 3 };
+
+constexpr std::uint32_t kStateVersion = 1;
+
+void put_assignments(ByteWriter& writer, const std::vector<PartitionAssignment>& assignments) {
+  writer.number(static_cast<std::uint32_t>(assignments.size()));
+  for (const PartitionAssignment& assignment : assignments) {
+    writer.number(assignment.id.value());
+    writer.number(assignment.group.value());
+  }
+}
+
+std::vector<PartitionAssignment> get_assignments(ByteReader& reader) {
+  std::vector<PartitionAssignment> assignments;
+  const std::uint32_t count = reader.count(8);
+  for (std::uint32_t i = 0; i < count; ++i) {
+    const PartitionId id(reader.number<std::uint32_t>());
+    assignments.push_back({id, GroupId(reader.number<std::uint32_t>())});
+  }
+  return assignments;
+}
+
+void put_topic(ByteWriter& writer, const Topic& topic) {
+  writer.bytes(topic.id);
+  writer.text(topic.name);
+  put_assignments(writer, topic.partitions);
+  writer.number(static_cast<std::uint32_t>(topic.overrides.size()));
+  for (const auto& [key, value] : topic.overrides) {
+    writer.text(key);
+    writer.text(value);
+  }
+}
+
+TopicId get_topic_id(ByteReader& reader) {
+  TopicId id{};
+  const ByteView bytes = reader.bytes(id.size());
+  std::copy(bytes.begin(), bytes.end(), id.begin());
+  return id;
+}
+
+Topic get_topic(ByteReader& reader) {
+  Topic topic;
+  topic.id = get_topic_id(reader);
+  topic.name = reader.text();
+  topic.partitions = get_assignments(reader);
+  const std::uint32_t overrides = reader.count(8);
+  for (std::uint32_t i = 0; i < overrides; ++i) {
+    std::string key = reader.text();
+    topic.overrides.emplace_back(std::move(key), reader.text());
+  }
+  return topic;
+}
+
+}  // namespace
+
+void Catalog::encode_create_topic(const Topic& topic, std::vector<std::byte>& out) {
+  ByteWriter writer(out);
+  writer.number(static_cast<std::uint8_t>(Command::create_topic));
+  put_topic(writer, topic);
+}
+
+void Catalog::encode_delete_topic(const TopicId& id, std::vector<std::byte>& out) {
+  ByteWriter writer(out);
+  writer.number(static_cast<std::uint8_t>(Command::delete_topic));
+  writer.bytes(id);
+}
+
+void Catalog::encode_add_partitions(const TopicId& id, const std::vector<PartitionAssignment>& added,
+                                    std::vector<std::byte>& out) {
+  ByteWriter writer(out);
+  writer.number(static_cast<std::uint8_t>(Command::add_partitions));
+  writer.bytes(id);
+  put_assignments(writer, added);
+}
+
+void Catalog::add(Topic topic) {
+  for (const PartitionAssignment& assignment : topic.partitions) {
+    next_partition_id_ = std::max(next_partition_id_, assignment.id.next());
+  }
+  partition_count_ += topic.partitions.size();
+  names_.emplace(topic.id, topic.name);
+  std::string name = topic.name;
+  topics_.emplace(std::move(name), std::move(topic));
+}
+
+void Catalog::apply(Index index, ByteView command) {
+  if (index <= applied_) return;
+  applied_ = index;
+  ByteReader reader(command);
+  switch (static_cast<Command>(reader.number<std::uint8_t>())) {
+    case Command::create_topic: {
+      Topic topic = get_topic(reader);
+      if (find(topic.name) == nullptr && find(topic.id) == nullptr) add(std::move(topic));
+      break;
+    }
+    case Command::delete_topic: {
+      const auto name = names_.find(get_topic_id(reader));
+      if (name == names_.end()) break;
+      const auto topic = topics_.find(name->second);
+      partition_count_ -= topic->second.partitions.size();
+      topics_.erase(topic);
+      names_.erase(name);
+      break;
+    }
+    case Command::add_partitions: {
+      const auto name = names_.find(get_topic_id(reader));
+      const std::vector<PartitionAssignment> added = get_assignments(reader);
+      if (name == names_.end()) break;
+      Topic& topic = topics_.find(name->second)->second;
+      for (const PartitionAssignment& assignment : added) {
+        next_partition_id_ = std::max(next_partition_id_, assignment.id.next());
+        topic.partitions.push_back(assignment);
+      }
+      partition_count_ += added.size();
+      break;
+    }
+  }
+  ESC_ASSERT_MSG(reader.at_end(), "a committed metadata command decodes");
+}
+
+void Catalog::save(std::vector<std::byte>& out) const {
+  ByteWriter writer(out);
+  writer.number(kStateVersion);
+  writer.number(applied_.value());
+  writer.number(next_partition_id_.value());
+  writer.number(static_cast<std::uint32_t>(topics_.size()));
+  for (const auto& [name, topic] : topics_) put_topic(writer, topic);
+}
+
+Status Catalog::load(ByteView state) {
+  ByteReader reader(state);
+  if (const auto version = reader.number<std::uint32_t>(); version != kStateVersion) {
+    return fail(Errc::unsupported, "the metadata in the checkpoint has version " + std::to_string(version) +
+                                       ", this build reads version 1: use the build that wrote it");
+  }
+  topics_.clear();
+  names_.clear();
+  partition_count_ = 0;
+  applied_ = Index(reader.number<std::uint64_t>());
+  const PartitionId next(reader.number<std::uint32_t>());
+  const std::uint32_t topics = reader.count(28);
+  for (std::uint32_t i = 0; i < topics && !reader.failed(); ++i) add(get_topic(reader));
+  next_partition_id_ = std::max(next_partition_id_, next);
+  if (!reader.at_end()) return fail(Errc::corruption, "the metadata in the checkpoint does not decode");
+  return {};
+}
+
+const Topic* Catalog::find(std::string_view name) const {
+  const auto found = topics_.find(name);
+  return found == topics_.end() ? nullptr : &found->second;
+}
+
+const Topic* Catalog::find(const TopicId& id) const {
+  const auto found = names_.find(id);
+  return found == names_.end() ? nullptr : find(std::string_view(found->second));
+}
+
+}  // namespace esc::replica

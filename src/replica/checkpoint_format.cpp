@@ -1,0 +1,95 @@
+#include "checkpoint_format.h"
+
+#include <algorithm>
+
+#include "esc/base/byte_codec.h"
+#include "esc/base/crc32c.h"
+
+namespace esc::replica {
+namespace {
+
+constexpr std::uint64_t kMagic = 0x31544b5043435345;  // "ESCCPKT1"
+constexpr std::uint32_t kVersion = 1;
+constexpr std::size_t kPrefixBytes = 16;
+constexpr std::size_t kPartitionBytesMin = 16 + 4 + 4 + 8 + 4 + 8 + 8 + 4;
+
+void encode_partition(ByteWriter& writer, const CheckpointPartition& partition) {
+  writer.number(partition.identity.id.value());
+  writer.bytes(partition.identity.topic_id);
+  writer.number(partition.identity.index);
+  writer.number(partition.identity.segment_bytes);
+  writer.text(partition.identity.topic);
+  writer.number(partition.state.log_start_offset.value());
+  writer.number(partition.state.next_offset.value());
+  writer.number(static_cast<std::uint32_t>(partition.state.segments.size()));
+  for (const auto& segment : partition.state.segments) {
+    writer.number(segment.base_offset.value());
+    writer.number(segment.bytes);
+  }
+}
+
+CheckpointPartition decode_partition(ByteReader& reader) {
+  CheckpointPartition partition;
+  partition.identity.id = PartitionId(reader.number<std::uint32_t>());
+  const ByteView topic_id = reader.bytes(partition.identity.topic_id.size());
+  std::copy(topic_id.begin(), topic_id.end(), partition.identity.topic_id.begin());
+  partition.identity.index = reader.number<std::int32_t>();
+  partition.identity.segment_bytes = reader.number<std::uint64_t>();
+  partition.identity.topic = reader.text();
+  partition.state.log_start_offset = Offset(reader.number<std::int64_t>());
+  partition.state.next_offset = Offset(reader.number<std::int64_t>());
+  const std::uint32_t segments = reader.count(16);
+  for (std::uint32_t i = 0; i < segments; ++i) {
+    const Offset base(reader.number<std::int64_t>());
+    partition.state.segments.push_back({base, reader.number<std::uint64_t>()});
+  }
+  return partition;
+}
+
+}  // namespace
+
+void encode_checkpoint(const Checkpoint& checkpoint, std::vector<std::byte>& out) {
+  const std::size_t start = out.size();
+  ByteWriter writer(out);
+  writer.number(kMagic);
+  writer.number(kVersion);
+  writer.number(std::uint32_t{0});  // body bytes, below
+  writer.number(checkpoint.group.value());
+  writer.number(checkpoint.applied.value());
+  writer.number(checkpoint.applied_term.value());
+  writer.blob(checkpoint.metadata);
+  writer.number(static_cast<std::uint32_t>(checkpoint.partitions.size()));
+  for (const CheckpointPartition& partition : checkpoint.partitions) encode_partition(writer, partition);
+  store_le(out.data() + start + 12, static_cast<std::uint32_t>(out.size() - start - kPrefixBytes));
+  writer.number(crc32c(ByteView(out).subspan(start)));
+}
+
+Result<Checkpoint> decode_checkpoint(ByteView bytes, const std::string& path) {
+  const auto damaged = [&](const std::string& what) {
+    return fail(Errc::corruption, "checkpoint " + path + " is damaged: " + what +
+                                      "; restore this file from a copy, or replace this node's data directory from "
+                                      "its peers. Nothing was changed");
+  };
+  if (bytes.size() < kPrefixBytes + 4) return damaged("it has only " + std::to_string(bytes.size()) + " bytes");
+  const ByteView checked = bytes.first(bytes.size() - 4);
+  if (load_le<std::uint32_t>(bytes.data() + checked.size()) != crc32c(checked)) return damaged("checksum mismatch");
+  ByteReader reader(checked);
+  if (reader.number<std::uint64_t>() != kMagic) return damaged("it is not a checkpoint file");
+  if (const auto version = reader.number<std::uint32_t>(); version != kVersion) {
+    return fail(Errc::unsupported, "checkpoint " + path + " has format version " + std::to_string(version) +
+                                       ", this build reads version 1: use the build that wrote it");
+  }
+  if (reader.number<std::uint32_t>() != checked.size() - kPrefixBytes) return damaged("its length is wrong");
+  Checkpoint checkpoint;
+  checkpoint.group = GroupId(reader.number<std::uint32_t>());
+  checkpoint.applied = Index(reader.number<std::uint64_t>());
+  checkpoint.applied_term = Term(reader.number<std::uint64_t>());
+  const ByteView metadata = reader.blob();
+  checkpoint.metadata.assign(metadata.begin(), metadata.end());
+  const std::uint32_t partitions = reader.count(kPartitionBytesMin);
+  for (std::uint32_t i = 0; i < partitions; ++i) checkpoint.partitions.push_back(decode_partition(reader));
+  if (!reader.at_end()) return damaged("its contents end early or go on too long");
+  return checkpoint;
+}
+
+}  // namespace esc::replica

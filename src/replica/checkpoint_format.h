@@ -1,0 +1,34 @@
+// The checkpoint file of a group: everything up to `applied` that the WAL may then forget.
+//
+// One little-endian blob, written to a temporary name and renamed (docs/formats/checkpoint.md):
+//   magic u64, version u32, body bytes u32, body, CRC-32C of all before
+#pragma once
+
+#include <vector>
+
+#include "esc/base/result.h"
+#include "esc/replica/partition.h"
+
+namespace esc::replica {
+
+struct CheckpointPartition {
+  PartitionIdentity identity;
+  store::PartitionState state;
+};
+
+struct Checkpoint {
+  GroupId group;
+  Index applied;
+  Term applied_term;
+  std::vector<std::byte> metadata;  // of the listener
+  std::vector<CheckpointPartition> partitions;
+};
+
+// Appends to `out`.
+void encode_checkpoint(const Checkpoint& checkpoint, std::vector<std::byte>& out);
+// `path` is for the message only.
+[[nodiscard]] Result<Checkpoint> decode_checkpoint(ByteView bytes, const std::string& path);
+
+inline constexpr std::uint64_t kCheckpointBytesMax = 256 * kMiB;
+
+}  // namespace esc::replica

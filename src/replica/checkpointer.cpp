@@ -1,0 +1,194 @@
+#include "checkpointer.h"
+
+#include <algorithm>
+
+namespace esc::replica {
+namespace {
+
+constexpr Nanos kRetryAfter = kSecond;
+
+}  // namespace
+
+void Checkpointer::recovered(Index applied, Nanos now) {
+  group_.checkpointed_ = applied;
+  last_ = now;
+}
+
+bool Checkpointer::due(Nanos now) const {
+  if (now < retry_at_ || group_.commit_ == group_.checkpointed_ || group_.replaying_) return false;
+  if (group_.shutting_down_) return !group_.ring_.has_queued() && group_.wal_->in_flight() == 0;
+  return now - last_ >= group_.options_.checkpoint_interval ||
+         group_.bytes_since_checkpoint_ >= group_.options_.checkpoint_bytes ||
+         group_.wal_->space() == wal::Space::low;
+}
+
+std::uint32_t Checkpointer::do_work(Nanos now) {
+  switch (phase_) {
+    case Phase::idle:
+      if (!due(now)) return 0;
+      begin(now);
+      return 1;
+    case Phase::draining:
+      if (!drained()) return 0;
+      phase_ = Phase::syncing;
+      cursor_ = 0;
+      checkpoint_.partitions.resize(group_.partition_list_.size());
+      return sync_some();
+    case Phase::syncing:
+      if (error_ != Errc::ok) {
+        if (syncs_in_flight_ == 0) give_up(error_, "syncing segment files");
+        return 0;
+      }
+      return sync_some();
+    case Phase::file: return 0;
+  }
+  ESC_UNREACHABLE("phase");
+}
+
+void Checkpointer::begin(Nanos now) {
+  phase_ = Phase::draining;
+  started_ = now;
+  error_ = Errc::ok;
+  target_ = group_.commit_;
+  target_term_ = group_.core_->log().term_at(target_);
+  group_.bytes_since_checkpoint_ = 0;
+}
+
+// The oldest entry that is not applied lies above the target.
+bool Checkpointer::drained() {
+  drain_cursor_ = std::max(drain_cursor_, group_.ring_.entry_front());
+  for (; drain_cursor_ < group_.commit_sequence_; ++drain_cursor_) {
+    const EntryRecord& record = group_.ring_.entry(drain_cursor_);
+    if (record.index > target_) break;
+    if (!record.applied) return false;
+  }
+  return true;
+}
+
+// Partitions created meanwhile come later in the list and have nothing below the target.
+std::uint32_t Checkpointer::sync_some() {
+  std::uint32_t work = 0;
+  for (Sync& sync : syncs_) {
+    if (sync.busy) continue;
+    if (cursor_ >= group_.partition_list_.size() || cursor_ >= checkpoint_.partitions.size()) break;
+    Partition& partition = *group_.partition_list_[cursor_];
+    CheckpointPartition& record = checkpoint_.partitions[cursor_++];
+    record.identity = partition.identity();
+    record.state.segments.clear();
+    partition.log().snapshot(record.state);
+    sync.busy = true;
+    sync.owner = this;
+    sync.op.context = &sync;
+    sync.op.done = [](store::SyncOp& op, Errc code) {
+      auto& finished = *static_cast<Sync*>(op.context);
+      finished.busy = false;
+      finished.owner->on_synced(code);
+    };
+    ++syncs_in_flight_;
+    partition.log().sync(sync.op);
+    ++work;
+  }
+  if (syncs_in_flight_ == 0 && cursor_ >= checkpoint_.partitions.size()) start_file();
+  return work;
+}
+
+void Checkpointer::on_synced(Errc code) {
+  --syncs_in_flight_;
+  if (code != Errc::ok && code != Errc::not_found && error_ == Errc::ok) error_ = code;
+}
+
+void Checkpointer::start_file() {
+  phase_ = Phase::file;
+  checkpoint_.group = group_.options_.id;
+  checkpoint_.applied = target_;
+  checkpoint_.applied_term = target_term_;
+  // Deleted partitions have left the list while we were syncing: forget their records.
+  std::erase_if(checkpoint_.partitions,
+                [this](const CheckpointPartition& record) { return group_.find(record.identity.id) == nullptr; });
+  checkpoint_.metadata.clear();
+  group_.listener_.save_metadata(group_.options_.id, checkpoint_.metadata);
+  bytes_.clear();
+  encode_checkpoint(checkpoint_, bytes_);
+  path_ = path(group_.options_);
+  temporary_ = path_ + ".new";
+  submit_step(Step::open);
+}
+
+void Checkpointer::submit_step(Step step) {
+  step_ = step;
+  op_ = io::DiskOp{};
+  op_.file = file_;
+  switch (step) {
+    case Step::open:
+      op_.kind = io::DiskOp::Kind::open;
+      op_.path = temporary_.c_str();
+      op_.flags = {.write = true, .create = true};
+      break;
+    case Step::write:
+      op_.kind = io::DiskOp::Kind::write;
+      op_.buffer = bytes_;
+      break;
+    case Step::sync: op_.kind = io::DiskOp::Kind::sync_data; break;
+    case Step::close: op_.kind = io::DiskOp::Kind::close; break;
+    case Step::rename:
+      op_.kind = io::DiskOp::Kind::rename;
+      op_.path = temporary_.c_str();
+      op_.path2 = path_.c_str();
+      break;
+    case Step::sync_directory:
+      op_.kind = io::DiskOp::Kind::sync_dir;
+      op_.path = group_.options_.data_directory.c_str();
+      break;
+  }
+  op_.context = this;
+  op_.done = [](io::DiskOp& op) { static_cast<Checkpointer*>(op.context)->on_step_done(); };
+  group_.env_.disk.submit(op_);
+}
+
+void Checkpointer::on_step_done() {
+  if (error_ == Errc::ok) error_ = op_.error;
+  switch (step_) {
+    case Step::open:
+      if (error_ != Errc::ok) return give_up(error_, "creating the checkpoint file");
+      file_ = op_.file;
+      return submit_step(Step::write);
+    case Step::write: return submit_step(error_ == Errc::ok ? Step::sync : Step::close);
+    case Step::sync: return submit_step(Step::close);
+    case Step::close:
+      file_ = {};
+      if (error_ != Errc::ok) return give_up(error_, "writing the checkpoint file");
+      return submit_step(Step::rename);
+    case Step::rename:
+      if (error_ != Errc::ok) return give_up(error_, "renaming the checkpoint file");
+      return submit_step(Step::sync_directory);
+    case Step::sync_directory:
+      if (error_ != Errc::ok) return give_up(error_, "syncing the checkpoint's directory");
+      return finish();
+  }
+}
+
+// A full disk is waited for. Any other failed write or sync is never retried: the kernel may have dropped
+// the dirty pages, and only the WAL still has the bytes.
+void Checkpointer::give_up(Errc code, const char* what) {
+  phase_ = Phase::idle;
+  if (code == Errc::no_space) {
+    retry_at_ = group_.now_ + kRetryAfter;
+    group_.log_.warn("checkpoint_delayed", {{"group", group_.options_.id}, {"while", what}, {"cause", code}});
+    return;
+  }
+  group_.fail(std::string("checkpoint in ") + group_.options_.data_directory + ": " + what + " failed (" +
+              std::string(to_string(code)) + "); check the device, then restart: the write-ahead log is replayed");
+}
+
+void Checkpointer::finish() {
+  phase_ = Phase::idle;
+  group_.checkpointed_ = target_;
+  last_ = group_.now_;
+  ++group_.stats_.checkpoints;
+  group_.stats_.last_checkpoint_duration = group_.now_ - started_;
+  group_.wal_->release_through(target_);
+  group_.core_->compacted(target_);
+  for (Partition* partition : group_.partition_list_) partition->log().release_removed();
+}
+
+}  // namespace esc::replica

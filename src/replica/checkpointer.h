@@ -1,0 +1,72 @@
+// Makes the segment files durable from time to time, so that the WAL can be recycled. Private to the group.
+//
+//   idle -> draining (all committed up to the target is in the files) -> syncing (fdatasync per changed
+//   partition) -> writing (temporary file) -> syncing it -> renaming -> syncing the directory -> idle
+//
+// The partition states it records may be ahead of the recorded index: replay skips what the files have.
+#pragma once
+
+#include <array>
+#include <string>
+#include <vector>
+
+#include "checkpoint_format.h"
+#include "esc/io/disk.h"
+#include "esc/replica/group.h"
+
+namespace esc::replica {
+
+class Checkpointer {
+ public:
+  explicit Checkpointer(Group& group) : group_(group) {}
+
+  std::uint32_t do_work(Nanos now);
+  [[nodiscard]] bool idle() const { return phase_ == Phase::idle; }
+  [[nodiscard]] bool wants_all_applied() const { return phase_ == Phase::draining; }
+  // After recovery: what the newest checkpoint file covers.
+  void recovered(Index applied, Nanos now);
+
+  [[nodiscard]] static std::string path(const GroupOptions& options) { return options.data_directory + "/checkpoint"; }
+
+ private:
+  enum class Phase : std::uint8_t { idle, draining, syncing, file };
+  enum class Step : std::uint8_t { open, write, sync, close, rename, sync_directory };
+  struct Sync {
+    store::SyncOp op;
+    Checkpointer* owner = nullptr;
+    bool busy = false;
+  };
+
+  [[nodiscard]] bool due(Nanos now) const;
+  [[nodiscard]] bool drained();
+  void begin(Nanos now);
+  std::uint32_t sync_some();
+  void on_synced(Errc code);
+  void start_file();
+  void submit_step(Step step);
+  void on_step_done();
+  void give_up(Errc code, const char* what);
+  void finish();
+
+  Group& group_;
+  Phase phase_ = Phase::idle;
+  Step step_ = Step::open;
+  Index target_;
+  Term target_term_;
+  Nanos last_ = 0;
+  Nanos started_ = 0;
+  Nanos retry_at_ = 0;
+  std::uint64_t drain_cursor_ = 0;  // entries before it are applied
+  std::size_t cursor_ = 0;          // next partition to sync
+  std::uint32_t syncs_in_flight_ = 0;
+  Errc error_ = Errc::ok;
+  std::array<Sync, 8> syncs_;
+  Checkpoint checkpoint_;  // reused, keeps its capacity
+  std::vector<std::byte> bytes_;
+  io::DiskOp op_;
+  io::FileHandle file_;
+  std::string path_;
+  std::string temporary_;
+};
+
+}  // namespace esc::replica

@@ -1,0 +1,318 @@
+// Proposals and the write path: entries into the open frame, frames into the WAL, completions into the core.
+#include "esc/replica/group.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "apply_op.h"
+#include "checkpointer.h"
+#include "esc/wire/record_batch.h"
+
+namespace esc::replica {
+namespace {
+
+constexpr std::size_t kApplyOps = 32;
+// Frames that producers leave free for commands, so that deletes can free space when producers are refused.
+constexpr std::uint64_t kCommandReserveFrames = 1;
+
+}  // namespace
+
+Group::Group(io::Env env, obs::LogSource log, const GroupOptions& options, GroupListener& listener)
+    : env_(env),
+      log_(log),
+      options_(options),
+      listener_(listener),
+      ring_(options.ring_memory, options.frame_bytes_max),
+      checkpointer_(std::make_unique<Checkpointer>(*this)) {
+  for (std::size_t i = 0; i < kApplyOps; ++i) {
+    apply_ops_.push_back(std::make_unique<ApplyOp>());
+    apply_ops_.back()->group = this;
+    apply_free_.push_back(apply_ops_.back().get());
+  }
+}
+
+Group::~Group() = default;
+
+Errc Group::accepting() const {
+  if (failed_) return Errc::io_error;
+  if (!leading_ || shutting_down_) return Errc::not_leader;
+  if (no_space_ || wal_->space() == wal::Space::low) return Errc::no_space;
+  return Errc::ok;
+}
+
+std::expected<FrameRing::Allocation, Errc> Group::allocate(std::uint32_t body_bytes, std::uint64_t reserve) {
+  if (!ring_.fits(body_bytes)) return std::unexpected(Errc::too_large);
+  if (!ring_.open_has_room(body_bytes)) seal_open();
+  const std::uint64_t wanted = align_up(logfmt::kFrameHeaderBytes + logfmt::entry_bytes(body_bytes), kBlockBytes);
+  for (;;) {
+    const bool opens = !ring_.has_open();
+    const FrameRing::Allocation allocation = ring_.allocate(body_bytes, reserve);
+    if (allocation.entry != nullptr) {
+      if (opens) {
+        open_since_ = now_;
+        open_events_ = 0;
+      }
+      return allocation;
+    }
+    const std::uint64_t free_before = ring_.bytes_free();
+    const std::uint64_t entries_before = ring_.entry_front();
+    reclaim(free_before + wanted);
+    if (ring_.bytes_free() == free_before && ring_.entry_front() == entries_before) {
+      ++stats_.busy_rejections;
+      return std::unexpected(Errc::busy);
+    }
+  }
+}
+
+// Completes the entry that the caller put a body into: header, padding, record. Returns its index.
+Index Group::fill(const FrameRing::Allocation& allocation, logfmt::EntryKind kind, PartitionId partition,
+                  std::uint32_t body_bytes) {
+  Frame& frame = ring_.open_frame();
+  const Index index = core_->last_index() + frame.entries;
+  logfmt::EntryHeader header;
+  header.size = body_bytes;
+  header.kind = kind;
+  header.partition = partition.value();
+  header.index = index.value();
+  header.timestamp_ms = env_.clock.wall_ms();
+  logfmt::store_entry_header(allocation.entry, header);
+  logfmt::zero_entry_padding(allocation.entry, body_bytes);
+  EntryRecord& record = ring_.entry(allocation.sequence);
+  record.index = index;
+  record.body = allocation.entry + logfmt::kEntryHeaderBytes;
+  record.body_bytes = body_bytes;
+  record.kind = kind;
+  record.partition_id = partition;
+  return index;
+}
+
+std::expected<Appended, Errc> Group::append_batch(Partition& partition, ByteView batch) {
+  if (const Errc code = accepting(); code != Errc::ok) return std::unexpected(code);
+  if (partition.deleted_) return std::unexpected(Errc::not_found);
+  const std::uint64_t reserve = kCommandReserveFrames * ring_.frame_bytes_max();
+  const auto size = static_cast<std::uint32_t>(batch.size());
+  auto allocation = allocate(size, reserve);
+  if (!allocation) return std::unexpected(allocation.error());
+  std::byte* body = allocation->entry + logfmt::kEntryHeaderBytes;
+  std::memcpy(body, batch.data(), batch.size());
+  const Offset base = partition.next_offset_;
+  wire::stamp_base_offset(ByteSpan(body, batch.size()), base.value());
+  wire::stamp_leader_epoch(ByteSpan(body, batch.size()), static_cast<std::int32_t>(core_->term().value()));
+  const Index index = fill(*allocation, logfmt::EntryKind::batch, partition.id(), size);
+  register_batch(allocation->sequence, partition);
+  open_events_ += static_cast<std::uint32_t>(partition.next_offset_ - base);
+  ++stats_.batches_appended;
+  stats_.bytes_appended += batch.size();
+  return Appended{index, base};
+}
+
+std::expected<Index, Errc> Group::append_command(logfmt::EntryKind kind, PartitionId partition, ByteView body) {
+  if (failed_) return std::unexpected(Errc::io_error);
+  if (!leading_ || shutting_down_) return std::unexpected(Errc::not_leader);
+  auto allocation = allocate(static_cast<std::uint32_t>(body.size()), 0);
+  if (!allocation) return std::unexpected(allocation.error());
+  std::memcpy(allocation->entry + logfmt::kEntryHeaderBytes, body.data(), body.size());
+  return fill(*allocation, kind, partition, static_cast<std::uint32_t>(body.size()));
+}
+
+void Group::wait_committed(CommitWaiter& waiter) {
+  if (failed_) {
+    waiter.done(waiter, Errc::io_error);
+  } else if (waiter.index <= commit_) {
+    waiter.done(waiter, Errc::ok);
+  } else {
+    waiters_.push_back(waiter);
+  }
+}
+
+// The open frame becomes a proposal: one per frame, so that messages to peers end where frames end.
+void Group::seal_open() {
+  if (!ring_.has_open()) return;
+  Frame& frame = ring_.open_frame();
+  ring_.seal();
+  frame.term = core_->term();
+  ESC_ASSERT(effects_.has_room());
+  const auto first = core_->propose({.count = frame.entries, .bytes = frame.payload_bytes}, effects_);
+  // The ring holds fewer frames and bytes than the core's limits, and `leading_` was checked.
+  ESC_ASSERT(first.has_value());
+  frame.first_index = *first;
+  frame.last_index = *first + (frame.entries - 1);
+  ESC_ASSERT(ring_.entry(frame.first_sequence).index == frame.first_index);
+  ESC_ASSERT(effects_.mark.has_value());
+  frame.mark = *effects_.mark;
+  handle_effects();
+}
+
+bool Group::open_frame_is_due(Nanos now) {
+  // An idle disk never waits; beside a write in flight a second one must be worth it.
+  if (wal_->in_flight() == 0) return true;
+  return open_events_ >= options_.batch_events_max || now - open_since_ >= options_.batch_delay;
+}
+
+std::uint32_t Group::submit_frames(Nanos now) {
+  std::uint32_t work = 0;
+  for (;;) {
+    Frame* frame = ring_.next_queued();
+    if (frame == nullptr) {
+      if (!ring_.has_open() || !open_frame_is_due(now) || !wal_->can_write(kBlockBytes)) return work;
+      seal_open();
+      continue;
+    }
+    if (!wal_->can_write(logfmt::frame_bytes(frame->payload_bytes))) return work;
+    ring_.mark_writing(*frame);
+    frame->done = &Group::on_frame_written;
+    frame->context = this;
+    wal_->write(*frame);
+    ++stats_.frames_written;
+    bytes_since_checkpoint_ += frame->frame_bytes;
+    ++work;
+  }
+}
+
+void Group::on_frame_written(wal::FrameWrite& write, Errc code) {
+  auto& group = *static_cast<Group*>(write.context);
+  auto& frame = static_cast<Frame&>(write);
+  if (code == Errc::ok && group.options_.fail_frame_after != 0 && --group.options_.fail_frame_after == 0) {
+    code = Errc::io_error;
+  }
+  if (group.failed_) return;
+  if (code != Errc::ok) {
+    group.fail("writing the write-ahead log in " + group.options_.wal.directory + " failed (" +
+               std::string(to_string(code)) +
+               "): nothing more is acknowledged; check the device (dmesg, SMART), then restart: the log is "
+               "verified and recovered at start");
+    return;
+  }
+  frame.state = FrameState::durable;
+  group.core_->persisted(frame.mark, group.effects_);
+  group.handle_effects();
+}
+
+void Group::on_hard_state_saved(void* context, Errc code) {
+  auto& group = *static_cast<Group*>(context);
+  group.hard_state_in_flight_ = false;
+  if (code != Errc::ok) {
+    group.fail("saving term and vote in " + group.options_.wal.directory + " failed (" +
+               std::string(to_string(code)) + "); check the device, then restart");
+    return;
+  }
+  const raft::WriteMark mark = *group.hard_state_mark_;
+  group.hard_state_mark_.reset();
+  group.core_->persisted(mark, group.effects_);
+  group.handle_effects();
+}
+
+void Group::drive_core(Nanos now) {
+  if (now < core_->next_deadline()) return;
+  core_->tick(now, effects_);
+  handle_effects();
+}
+
+// Carries out what the core asked for. Effects are cleared before anything that may re-enter.
+void Group::handle_effects() {
+  const raft::Effects effects = effects_;
+  effects_.clear();
+  ESC_ASSERT_MSG(effects.messages.empty(), "a group of one voter has nobody to talk to");
+  if (effects.hard_state) {
+    ESC_ASSERT(!hard_state_in_flight_);
+    hard_state_in_flight_ = true;
+    hard_state_mark_ = *effects.mark;
+    wal_->save_hard_state({effects.hard_state->term, effects.hard_state->vote}, &Group::on_hard_state_saved, this);
+  }
+  if (effects.leadership) {
+    if (effects.leadership->is_leader) {
+      noop_term_ = effects.leadership->term;
+      noop_index_ = effects.leadership->noop_index;
+    } else {
+      leading_ = false;
+    }
+  }
+  for (const raft::LogWrite& write : effects.log_writes) {
+    if (write.kind == raft::EntryKind::noop) {
+      write_noop(write);
+      ring_.open_frame().mark = *effects.mark;
+      Frame& frame = ring_.open_frame();
+      ring_.seal();
+      frame.term = write.term;
+      frame.first_index = frame.last_index = write.first;
+    } else {
+      ESC_ASSERT(write.kind == raft::EntryKind::proposal);  // already in its frame, see seal_open
+    }
+  }
+  if (effects.commit) advance_commit(*effects.commit);
+}
+
+void Group::write_noop(const raft::LogWrite& write) {
+  ESC_ASSERT(write.first == write.last && !ring_.has_open());
+  const FrameRing::Allocation allocation = ring_.allocate(0, 0);
+  ESC_ASSERT_MSG(allocation.entry != nullptr, "the ring has room when a term begins");
+  logfmt::EntryHeader header;
+  header.kind = logfmt::EntryKind::noop;
+  header.index = write.first.value();
+  header.timestamp_ms = env_.clock.wall_ms();
+  logfmt::store_entry_header(allocation.entry, header);
+  EntryRecord& record = ring_.entry(allocation.sequence);
+  record.index = write.first;
+  record.kind = logfmt::EntryKind::noop;
+}
+
+// Drops the oldest frames until `bytes_wanted` are free or the next one is still needed.
+void Group::reclaim(std::uint64_t bytes_wanted) {
+  while (ring_.bytes_free() < bytes_wanted) {
+    const bool dropped = ring_.reclaim_one([this](EntryRecord& record) {
+      Partition* partition = record.partition;
+      if (partition == nullptr) return;
+      partition->tail_oldest_ = record.newer;
+      if (record.newer == kNoEntry) {
+        partition->tail_newest_ = kNoEntry;
+      } else {
+        ring_.entry(record.newer).older = kNoEntry;
+      }
+    });
+    if (!dropped) return;
+  }
+}
+
+void Group::fail(const std::string& what) {
+  if (failed_) return;
+  failed_ = true;
+  leading_ = false;
+  listener_.on_failed(options_.id, what);
+  while (!waiters_.empty()) {
+    CommitWaiter& waiter = waiters_.pop_front();
+    waiter.done(waiter, Errc::io_error);
+  }
+}
+
+std::uint32_t Group::do_work(Nanos now) {
+  now_ = now;
+  if (failed_) return 0;
+  std::uint32_t work = wal_->do_work(now);
+  drive_core(now);
+  work += submit_frames(now);
+  work += write_segments(now);
+  work += checkpointer_->do_work(now);
+  work += enforce_retention(now);
+  bury(now);
+  return work;
+}
+
+Nanos Group::next_deadline() const {
+  Nanos deadline = now_ + kSecond;
+  if (ring_.has_open()) deadline = std::min(deadline, open_since_ + options_.batch_delay);
+  if (unapplied_bytes_ > 0) deadline = std::min(deadline, now_ + 20 * kMillisecond);
+  return std::min(deadline, std::max(core_->next_deadline(), now_ + 10 * kMillisecond));
+}
+
+void Group::begin_shutdown() {
+  if (!shutting_down_) seal_open();
+  shutting_down_ = true;
+}
+
+bool Group::stopped() const {
+  if (failed_) return true;
+  return shutting_down_ && !ring_.has_queued() && wal_->idle() && all_applied() &&
+         checkpointer_->idle() && checkpointed_ == commit_;
+}
+
+}  // namespace esc::replica

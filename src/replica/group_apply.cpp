@@ -1,0 +1,224 @@
+// Commit: entries become visible to readers and commands are carried out, in log order.
+#include <algorithm>
+#include <cstring>
+
+#include "esc/base/byte_codec.h"
+#include "esc/replica/group.h"
+#include "esc/wire/record_batch.h"
+
+namespace esc::replica {
+namespace {
+
+constexpr std::int64_t kNoLimit = -1;
+
+// The body of a partition_create entry.
+void encode_identity(const PartitionIdentity& identity, std::vector<std::byte>& out) {
+  ByteWriter writer(out);
+  writer.bytes(identity.topic_id);
+  writer.number(identity.index);
+  writer.number(identity.segment_bytes);
+  writer.text(identity.topic);
+}
+
+std::optional<PartitionIdentity> decode_identity(PartitionId id, ByteView body) {
+  ByteReader reader(body);
+  PartitionIdentity identity;
+  identity.id = id;
+  const ByteView topic_id = reader.bytes(identity.topic_id.size());
+  if (topic_id.size() == identity.topic_id.size()) {
+    std::memcpy(identity.topic_id.data(), topic_id.data(), topic_id.size());
+  }
+  identity.index = reader.number<std::int32_t>();
+  identity.segment_bytes = reader.number<std::uint64_t>();
+  identity.topic = reader.text();
+  if (!reader.at_end()) return std::nullopt;
+  return identity;
+}
+
+}  // namespace
+
+std::expected<Index, Errc> Group::create_partition(const PartitionIdentity& identity) {
+  std::vector<std::byte> body;
+  encode_identity(identity, body);
+  return append_command(logfmt::EntryKind::partition_create, identity.id, body);
+}
+
+std::expected<Index, Errc> Group::delete_partition(PartitionId id) {
+  return append_command(logfmt::EntryKind::partition_delete, id, {});
+}
+
+// Puts a batch entry at the end of its partition's chain and moves the next offset.
+void Group::register_batch(std::uint64_t sequence, Partition& partition) {
+  EntryRecord& record = ring_.entry(sequence);
+  const wire::BatchView batch = *wire::BatchView::parse(ByteView(record.body, record.body_bytes));
+  record.partition = &partition;
+  record.base_offset = Offset(batch.base_offset());
+  record.last_offset = Offset(batch.last_offset());
+  record.max_timestamp = batch.max_timestamp();
+  ESC_ASSERT(record.base_offset == partition.next_offset_);
+  partition.next_offset_ = record.last_offset.next();
+  record.older = partition.tail_newest_;
+  if (partition.tail_newest_ == kNoEntry) {
+    partition.tail_oldest_ = sequence;
+  } else {
+    ring_.entry(partition.tail_newest_).newer = sequence;
+  }
+  partition.tail_newest_ = sequence;
+  if (partition.next_to_write_ == kNoEntry) partition.next_to_write_ = sequence;
+}
+
+void Group::advance_commit(Index index) {
+  ESC_ASSERT(index >= commit_);
+  commit_ = index;
+  ++stats_.commits;
+  while (commit_sequence_ < ring_.entry_back() && ring_.entry(commit_sequence_).index <= index) {
+    carry_out(commit_sequence_++);
+  }
+  // The core's applied index: batches are visible, their bytes are in the ring or the files.
+  if (core_ != nullptr) core_->applied(index);
+  if (noop_index_ != Index(0) && index >= noop_index_) {
+    noop_index_ = Index(0);
+    leading_ = true;
+    log_.info("group_leading", {{"group", options_.id}, {"term", noop_term_}, {"commit", commit_}});
+    listener_.on_leading(options_.id, noop_term_);
+  }
+  finish_waiters();
+}
+
+void Group::finish_waiters() {
+  while (!waiters_.empty() && waiters_.front().index <= commit_) {
+    CommitWaiter& waiter = waiters_.pop_front();
+    waiter.done(waiter, Errc::ok);
+  }
+}
+
+void Group::carry_out(std::uint64_t sequence) {
+  EntryRecord& record = ring_.entry(sequence);
+  const ByteView body(record.body, record.body_bytes);
+  const PartitionId partition = record.partition_id;
+  switch (record.kind) {
+    case logfmt::EntryKind::batch:
+      commit_batch(record);
+      return;  // applied when it is in the segment file
+    case logfmt::EntryKind::noop:
+    case logfmt::EntryKind::none:
+    case logfmt::EntryKind::partition_config: break;
+    case logfmt::EntryKind::partition_create: {
+      auto identity = decode_identity(partition, body);
+      ESC_ASSERT_MSG(identity.has_value(), "a committed partition_create entry decodes");
+      if (find(identity->id) == nullptr) {
+        auto log = store::PartitionLog::create(env_.disk, partition_directory(*identity), store_options(*identity));
+        adopt_partition(std::make_unique<Partition>(std::move(*identity), std::move(log)));
+      }
+      break;
+    }
+    case logfmt::EntryKind::partition_delete: apply_partition_delete(partition); break;
+    case logfmt::EntryKind::metadata: listener_.on_metadata(options_.id, record.index, body); break;
+    case logfmt::EntryKind::log_start: apply_log_start(partition, body); break;
+  }
+  ring_.mark_applied(sequence);
+}
+
+void Group::commit_batch(EntryRecord& record) {
+  Partition* partition = record.partition;
+  if (partition == nullptr) return;  // deleted before; already counted as applied
+  partition->high_watermark_ = record.last_offset.next();
+  partition->bytes_to_write_ += record.body_bytes;
+  if (unapplied_bytes_ == 0) unapplied_since_ = now_;
+  unapplied_bytes_ += record.body_bytes;
+  if (!partition->ListNode<Partition>::linked()) dirty_.push_back(*partition);
+  const std::uint64_t bytes = record.body_bytes;
+  partition->waiters_.for_each([bytes](FetchWaiter& waiter) { waiter.notify(waiter, bytes, Errc::ok); });
+}
+
+void Group::adopt_partition(std::unique_ptr<Partition> partition) {
+  const std::size_t slot = partition->id().value();
+  if (by_id_.size() <= slot) by_id_.resize(slot + 1);
+  ESC_ASSERT(by_id_[slot] == nullptr);
+  by_id_[slot] = std::move(partition);
+  partition_list_.push_back(by_id_[slot].get());
+  listener_.on_partition(options_.id, *by_id_[slot]);
+}
+
+void Group::apply_partition_delete(PartitionId id) {
+  Partition* partition = find(id);
+  if (partition == nullptr) return;
+  partition->deleted_ = true;
+  partition->deleted_at_ = commit_;
+  // Entries still in the ring lose their owner; those not yet on their way to the files need not get there.
+  for (std::uint64_t at = partition->tail_oldest_; at != kNoEntry;) {
+    EntryRecord& record = ring_.entry(at);
+    const std::uint64_t newer = record.newer;
+    record.partition = nullptr;
+    record.newer = record.older = kNoEntry;
+    if (partition->next_to_write_ != kNoEntry && at >= partition->next_to_write_) ring_.mark_applied(at);
+    at = newer;
+  }
+  unapplied_bytes_ -= partition->bytes_to_write_;
+  partition->bytes_to_write_ = 0;
+  partition->tail_oldest_ = partition->tail_newest_ = partition->next_to_write_ = kNoEntry;
+  if (partition->ListNode<Partition>::linked()) partition->ListNode<Partition>::unlink();
+  partition->waiters_.for_each([](FetchWaiter& waiter) { waiter.notify(waiter, 0, Errc::not_found); });
+  listener_.on_partition(options_.id, *partition);
+  std::erase(partition_list_, partition);
+  graveyard_.push_back(std::move(by_id_[id.value()]));
+}
+
+void Group::apply_log_start(PartitionId id, ByteView body) {
+  Partition* partition = find(id);
+  if (partition == nullptr || body.size() != sizeof(std::int64_t)) return;
+  partition->log_start_proposed_ = false;
+  const Offset start(load_le<std::int64_t>(body.data()));
+  // The files may lag behind the log; the point was chosen among sealed segments, so it is in them.
+  if (start > partition->log_->log_start_offset() && start <= partition->log_->next_offset()) {
+    partition->log_->set_log_start(start);
+  }
+}
+
+// Removes the files of deleted partitions once nobody reads them.
+void Group::bury(Nanos) {
+  for (std::size_t i = 0; i < graveyard_.size();) {
+    Partition& partition = *graveyard_[i];
+    if (partition.burial_ == Partition::Burial::done && partition.log_->idle()) {
+      graveyard_.erase(graveyard_.begin() + static_cast<std::ptrdiff_t>(i));
+      continue;
+    }
+    const bool checkpointed = partition.deleted_at_ <= checkpointed_;
+    if (partition.burial_ == Partition::Burial::none && pins_ == 0 && partition.log_->idle() && checkpointed) {
+      partition.burial_ = Partition::Burial::digging;
+      partition.destroy_.context = &partition;
+      partition.destroy_.done = [](store::SyncOp& op, Errc) {
+        static_cast<Partition*>(op.context)->burial_ = Partition::Burial::done;
+      };
+      partition.log_->destroy(partition.destroy_);
+    }
+    ++i;
+  }
+}
+
+std::uint32_t Group::enforce_retention(Nanos now) {
+  if (!leading_ || shutting_down_ || now < next_retention_) return 0;
+  // A few partitions per turn; a full pass ends by setting the next time.
+  constexpr std::size_t kPerTurn = 16;
+  const WallMs wall_ms = env_.clock.wall_ms();
+  std::uint32_t work = 0;
+  for (std::size_t i = 0; i < kPerTurn; ++i) {
+    if (retention_cursor_ >= partition_list_.size()) {
+      retention_cursor_ = 0;
+      next_retention_ = now + options_.retention_interval;
+      return work;
+    }
+    Partition& partition = *partition_list_[retention_cursor_++];
+    const Retention& limits = partition.retention_;
+    if (partition.log_start_proposed_ || (limits.ms == kNoLimit && limits.bytes == kNoLimit)) continue;
+    const Offset point = partition.log_->retention_point(limits.ms, limits.bytes, wall_ms);
+    if (point <= partition.log_->log_start_offset()) continue;
+    std::array<std::byte, sizeof(std::int64_t)> body;
+    store_le(body.data(), point.value());
+    if (append_command(logfmt::EntryKind::log_start, partition.id(), body)) partition.log_start_proposed_ = true;
+    ++work;
+  }
+  return work + 1;
+}
+
+}  // namespace esc::replica

@@ -1,0 +1,179 @@
+// Recovery: the checkpoint, then every later frame of the WAL through the same ring and state machine that the
+// live path uses.
+#include <cstring>
+
+#include "apply_op.h"
+#include "checkpoint_format.h"
+#include "checkpointer.h"
+#include "esc/replica/group.h"
+#include "esc/wire/record_batch.h"
+
+namespace esc::replica {
+
+struct Group::Replay {
+  const std::function<void()>& pump;
+  std::vector<raft::TermRun> runs;
+  Index last_index;
+  std::uint64_t entries = 0;
+};
+
+Result<std::unique_ptr<Group>> Group::open(io::Env env, obs::LogSource log, const GroupOptions& options,
+                                           GroupListener& listener, const std::function<void()>& pump) {
+  std::unique_ptr<Group> group(new Group(env, log, options, listener));
+  if (Status status = group->recover(pump); !status) return std::unexpected(std::move(status.error()));
+  return group;
+}
+
+Status Group::load_checkpoint(Checkpoint& checkpoint) {
+  const std::string path = Checkpointer::path(options_);
+  auto exists = env_.files.exists(path);
+  if (!exists) return std::unexpected(std::move(exists.error()));
+  if (!*exists) return {};
+  auto bytes = io::read_whole_file(env_.files, path, kCheckpointBytesMax);
+  if (!bytes) return std::unexpected(std::move(bytes.error()));
+  auto decoded = decode_checkpoint(*bytes, path);
+  if (!decoded) return std::unexpected(std::move(decoded.error()));
+  checkpoint = std::move(*decoded);
+  if (checkpoint.group != options_.id) {
+    return fail(Errc::corruption, "checkpoint " + path + " belongs to group " +
+                                      std::to_string(checkpoint.group.value()) + ": directories were mixed up");
+  }
+  if (Status status = listener_.load_metadata(options_.id, checkpoint.metadata); !status) return status;
+  for (CheckpointPartition& record : checkpoint.partitions) {
+    auto partition_log = store::PartitionLog::open(env_.files, env_.disk, partition_directory(record.identity),
+                                                   store_options(record.identity), record.state);
+    if (!partition_log) return std::unexpected(std::move(partition_log.error()));
+    adopt_partition(std::make_unique<Partition>(std::move(record.identity), std::move(*partition_log)));
+  }
+  return {};
+}
+
+Status Group::recover(const std::function<void()>& pump) {
+  now_ = env_.clock.now();
+  const Nanos started = now_;
+  if (Status status = env_.files.make_directories(options_.data_directory + "/partitions"); !status) return status;
+  Checkpoint checkpoint;
+  if (Status status = load_checkpoint(checkpoint); !status) return status;
+
+  replaying_ = true;
+  commit_ = checkpoint.applied;
+  Replay replay{pump, {}, checkpoint.applied, 0};
+  wal::RecoveryReport report;
+  auto opened = wal::Log::open(
+      env_.files, env_.disk, env_.clock, options_.wal, checkpoint.applied,
+      [&](const wal::RecoveredFrame& frame) { return replay_frame(frame, replay); }, report);
+  if (!opened) return std::unexpected(std::move(opened.error()));
+  wal_ = std::move(*opened);
+  if (report.torn_tail) {
+    log_.warn("wal_torn_tail", {{"group", options_.id}, {"detail", report.torn_detail},
+                                {"effect", "an unfinished write that was never acknowledged is ignored"}});
+  }
+  if (report.last_index != Index(0) && report.last_index < checkpoint.applied) {
+    return fail(Errc::corruption, "the write-ahead log in " + options_.wal.directory + " ends at index " +
+                                      std::to_string(report.last_index.value()) + " but the checkpoint covers " +
+                                      std::to_string(checkpoint.applied.value()) +
+                                      ": the log directory is older than the data directory");
+  }
+  // A group of one voter: everything durable is committed.
+  raft::Configuration configuration;
+  configuration.voters.push_back(options_.node);
+  raft::Restored restored;
+  restored.hard_state = {report.hard_state.term, report.hard_state.voted_for};
+  restored.snapshot_index = checkpoint.applied;
+  restored.snapshot_term = checkpoint.applied_term;
+  restored.runs = replay.runs;
+  restored.last_index = replay.last_index;
+  restored.commit = replay.last_index;
+  restored.applied = replay.last_index;
+  restored.configuration = configuration;
+  core_ = std::make_unique<raft::Core>(raft::Config{.node = options_.node, .seed = options_.seed}, restored);
+  replaying_ = false;
+  checkpointer_->recovered(checkpoint.applied, env_.clock.now());
+  log_.info("group_recovered", {{"group", options_.id},
+                                {"checkpoint", checkpoint.applied},
+                                {"last_index", replay.last_index},
+                                {"entries_replayed", replay.entries},
+                                {"partitions", partition_list_.size()},
+                                {"milliseconds", (env_.clock.now() - started) / kMillisecond}});
+  return {};
+}
+
+Status Group::replay_frame(const wal::RecoveredFrame& frame, Replay& replay) {
+  if (frame.first_index > replay.last_index.next()) {
+    return fail(Errc::corruption, "the write-ahead log in " + options_.wal.directory + " has a gap: index " +
+                                      std::to_string(replay.last_index.value()) + " is followed by " +
+                                      std::to_string(frame.first_index.value()) +
+                                      "; a segment file is missing: restore it, nothing was changed");
+  }
+  logfmt::EntryReader reader(frame.payload);
+  while (const auto entry = reader.next()) {
+    const Index index(entry->header.index);
+    if (index <= replay.last_index) continue;  // the checkpoint has it
+    if (replay.runs.empty() || replay.runs.back().term != frame.term) replay.runs.push_back({index, frame.term});
+    if (Status status = replay_entry(*entry, replay.pump); !status) return status;
+    replay.last_index = index;
+    ++replay.entries;
+  }
+  if (reader.malformed()) {
+    return fail(Errc::corruption, "frame " + std::to_string(frame.lsn.value()) + " in " + options_.wal.directory +
+                                      " has a valid checksum but malformed entries: it was written by an "
+                                      "incompatible build");
+  }
+  if (ring_.has_open()) finish_replayed_frame(replay.last_index);
+  return {};
+}
+
+// The copied frame is durable already; its entries are committed.
+void Group::finish_replayed_frame(Index last) {
+  ring_.seal();
+  Frame* frame = ring_.next_queued();
+  ring_.mark_writing(*frame);
+  frame->state = FrameState::durable;
+  advance_commit(last);
+}
+
+Status Group::replay_entry(const logfmt::EntryView& entry, const std::function<void()>& pump) {
+  const PartitionId partition_id(entry.header.partition);
+  Partition* partition = find(partition_id);
+  if (!ring_.open_has_room(entry.header.size)) finish_replayed_frame(Index(entry.header.index).prev());
+  FrameRing::Allocation allocation = ring_.allocate(entry.header.size, 0);
+  while (allocation.entry == nullptr) {
+    if (failed_) return fail(Errc::io_error, "replaying the write-ahead log failed, see the line before");
+    if (no_space_) {
+      return fail(Errc::no_space, "the disk of " + options_.data_directory +
+                                      " is full and the write-ahead log cannot be replayed into segments: free some "
+                                      "space, then start again; nothing is lost");
+    }
+    pump();
+    now_ = env_.clock.now();
+    write_segments(now_);
+    reclaim(2 * std::uint64_t{ring_.frame_bytes_max()});
+    allocation = ring_.allocate(entry.header.size, 0);
+  }
+  std::memcpy(allocation.entry, &entry.header, sizeof entry.header);
+  std::memcpy(allocation.entry + logfmt::kEntryHeaderBytes, entry.body.data(), entry.body.size());
+  EntryRecord& record = ring_.entry(allocation.sequence);
+  record.index = Index(entry.header.index);
+  record.body = allocation.entry + logfmt::kEntryHeaderBytes;
+  record.body_bytes = entry.header.size;
+  record.kind = entry.header.kind;
+  record.partition_id = partition_id;
+  if (record.kind != logfmt::EntryKind::batch) return {};
+  const auto batch = wire::BatchView::parse(entry.body);
+  if (!batch) return fail(Errc::corruption, "entry " + std::to_string(entry.header.index) + " holds no record batch");
+  if (partition == nullptr || Offset(batch->last_offset()) < partition->next_offset_) {
+    ring_.mark_applied(allocation.sequence);  // deleted since, or in the files already
+    return {};
+  }
+  if (Offset(batch->base_offset()) != partition->next_offset_) {
+    return fail(Errc::corruption,
+                "entry " + std::to_string(entry.header.index) + " of " + options_.wal.directory + " starts at offset " +
+                    std::to_string(batch->base_offset()) + " of " + partition->identity_.topic + "-" +
+                    std::to_string(partition->identity_.index) + ", expected " +
+                    std::to_string(partition->next_offset_.value()) + ": segment files and log do not belong together");
+  }
+  register_batch(allocation.sequence, *partition);
+  return {};
+}
+
+}  // namespace esc::replica

@@ -1,0 +1,103 @@
+// Lazy writing of committed batches to the partitions' segment files.
+#include "apply_op.h"
+#include "checkpointer.h"
+#include "esc/replica/group.h"
+
+namespace esc::replica {
+namespace {
+
+constexpr Nanos kApplyAfter = 100 * kMillisecond;
+constexpr Nanos kRetryAfterNoSpace = 250 * kMillisecond;
+constexpr std::uint64_t kBytesPerWrite = 1 * kMiB;
+
+}  // namespace
+
+std::uint32_t Group::write_segments(Nanos now) {
+  if (dirty_.empty() || now < retry_apply_at_) return 0;
+  const bool ring_filling = ring_.bytes_free() < ring_.capacity() / 2;
+  const bool due = unapplied_bytes_ >= ring_.capacity() / 8 || now - unapplied_since_ >= kApplyAfter ||
+                   (ring_filling && unapplied_bytes_ > 0) || shutting_down_ || replaying_ || checkpointer_->wants_all_applied();
+  if (!due) return 0;
+  std::uint32_t work = 0;
+  // One pass over the list at most: partitions with a write in progress go to the back.
+  Partition* first_requeued = nullptr;
+  while (!dirty_.empty() && !apply_free_.empty() && now >= retry_apply_at_) {
+    Partition& partition = dirty_.front();
+    if (&partition == first_requeued) break;
+    dirty_.pop_front();
+    if (partition.log_->append_in_progress()) {
+      dirty_.push_back(partition);
+      if (first_requeued == nullptr) first_requeued = &partition;
+      continue;
+    }
+    ApplyOp& op = *apply_free_.back();
+    apply_free_.pop_back();
+    start_segment_write(partition, op);
+    ++work;
+  }
+  unapplied_since_ = now;
+  return work;
+}
+
+void Group::start_segment_write(Partition& partition, ApplyOp& op) {
+  op.partition = &partition;
+  op.count = 0;
+  op.bytes = 0;
+  std::uint64_t at = partition.next_to_write_;
+  while (at != kNoEntry && at < commit_sequence_ && op.count < ApplyOp::kBatchesMax && op.bytes < kBytesPerWrite) {
+    const EntryRecord& record = ring_.entry(at);
+    op.batches[op.count] = {ByteView(record.body, record.body_bytes), record.base_offset, record.last_offset,
+                            record.max_timestamp};
+    op.sequences[op.count++] = at;
+    op.bytes += record.body_bytes;
+    at = record.newer;
+  }
+  ESC_ASSERT(op.count > 0);
+  partition.next_to_write_ = at;
+  ++apply_in_flight_;
+  ++stats_.segment_writes;
+  op.append.batches = std::span(op.batches.data(), op.count);
+  op.append.context = &op;
+  op.append.done = &Group::on_segment_written;
+  partition.log_->append(op.append);
+}
+
+void Group::on_segment_written(store::AppendOp& append, Errc code) {
+  auto& op = *static_cast<ApplyOp*>(append.context);
+  op.group->finish_segment_write(op, code);
+}
+
+void Group::finish_segment_write(ApplyOp& op, Errc code) {
+  Partition& partition = *op.partition;
+  --apply_in_flight_;
+  apply_free_.push_back(&op);
+  if (code != Errc::ok && code != Errc::no_space && !partition.deleted_) {
+    fail("writing a segment of partition " + partition.identity_.topic + "-" +
+         std::to_string(partition.identity_.index) + " failed: " + partition.log_->last_error() +
+         "; check the device, then restart: the write-ahead log still has everything acknowledged");
+    return;
+  }
+  if (code == Errc::no_space && !partition.deleted_) {
+    partition.next_to_write_ = op.sequences[0];
+    retry_apply_at_ = now_ + kRetryAfterNoSpace;
+    if (!no_space_) {
+      no_space_ = true;
+      log_.warn("disk_full", {{"group", options_.id}, {"directory", options_.data_directory},
+                              {"effect", "producers are refused with a retriable error until space returns"}});
+    }
+  } else {
+    for (std::size_t i = 0; i < op.count; ++i) ring_.mark_applied(op.sequences[i]);
+    if (no_space_ && code == Errc::ok) {
+      no_space_ = false;
+      log_.info("disk_full_over", {{"group", options_.id}, {"directory", options_.data_directory}});
+    }
+    if (!partition.deleted_) {
+      partition.bytes_to_write_ -= op.bytes;
+      unapplied_bytes_ -= op.bytes;
+    }
+  }
+  if (partition.deleted_) return;
+  if (partition.bytes_to_write_ > 0 && !partition.ListNode<Partition>::linked()) dirty_.push_back(partition);
+}
+
+}  // namespace esc::replica
