@@ -32,9 +32,9 @@ class SegmentSource {
 struct FoundFrame {
   std::uint64_t position = 0;
   HeaderState state = HeaderState::absent;  // never absent
-  FrameHeader header;                       // meaningful when state is valid
+  FrameHeader header{};                     // meaningful when state is valid
   bool payload_ok = false;
-  ByteView payload;  // until the next call; empty unless payload_ok
+  ByteView payload{};  // until the next call; empty unless payload_ok
 };
 
 // Reads a segment in chunks and hands out contiguous views of it.
@@ -79,8 +79,8 @@ struct RecoveredSegment {
   std::uint64_t generation = 0;
   std::uint64_t number = 0;
   std::uint64_t used_bytes = kSegmentHeaderBytes;  // end of its last accepted frame
-  Lsn last_lsn;
-  Index last_index_max;  // highest index of any entry in it, superseded ones included
+  Lsn last_lsn{};
+  Index last_index_max{};  // highest index of any entry in it, superseded ones included
 };
 
 struct RecoveredLog {

@@ -29,10 +29,12 @@ struct Options {
   std::uint64_t cluster_id = 0;
   NodeId node{1};
   GroupId group{0};
-  std::uint64_t segment_bytes = 32 * kMiB;
-  std::uint64_t bytes_max = 1 * kGiB;   // ceiling of all segment files together, spares included
-  std::uint32_t spares_min = 1;         // pre-zeroed segments kept ready; grows with the write rate
-  std::uint32_t depth = 2;              // frames in flight
+  std::uint64_t segment_bytes = 32 * kMiB;  // a multiple of kBlockBytes, at least 64 KiB
+  std::uint64_t initial_segment_bytes =
+      16 * kMiB;                             // of the two segments of a new log; capped by segment_bytes
+  std::uint64_t bytes_max = 1 * kGiB;        // ceiling of all segment files together, spares included
+  std::uint32_t spares_min = 1;              // pre-zeroed segments kept ready; grows with the write rate
+  std::uint32_t depth = 2;                   // frames in flight
   Nanos watermark_after = 5 * kMillisecond;  // idle time after which a watermark frame is written
 };
 
@@ -73,25 +75,27 @@ struct RecoveredFrame {
 // What recovery found.
 struct RecoveryReport {
   HardState hard_state;
-  Lsn last_lsn;             // last valid frame
-  Index first_index;        // first entry still in the log; last_index + 1 when there is none
-  Index last_index;         // 0 when there is none
+  Lsn last_lsn;       // last valid frame
+  Index first_index;  // first entry still in the log; last_index + 1 when there is none
+  Index last_index;   // 0 when there is none
   Term last_term;
   std::uint64_t frames = 0;
   std::uint64_t bytes_scanned = 0;
   bool torn_tail = false;   // an unfinished, never acknowledged write was found and ignored
   std::string torn_detail;  // file and position, for the log line
+  bool created = false;     // the directory held no log
+  std::string warning;      // not empty: works, but not as it should (no O_DIRECT)
 };
 
 enum class Space : std::uint8_t {
   ok,
-  low,   // a spare could not be created (ENOSPC) and the current segment is nearly full, or
-         // bytes_max is reached: reject new producers; control frames still fit in the reserve
+  low,  // a spare could not be created (ENOSPC) and the current segment is nearly full, or
+        // bytes_max is reached: reject new producers; control frames still fit in the reserve
 };
 
 struct Stats {
   std::uint64_t frames_written = 0;
-  std::uint64_t bytes_written = 0;    // padded frame bytes
+  std::uint64_t bytes_written = 0;  // padded frame bytes
   std::uint64_t payload_bytes = 0;
   std::uint64_t segments_created = 0;  // zero-written anew
   std::uint64_t segments_recycled = 0;
@@ -105,16 +109,17 @@ class Log {
   // `on_frame` sees every valid entry-carrying frame with last_index > `after` in order.
   // A bad frame that a later durable watermark covers is Errc::corruption with file and position:
   // nothing is truncated, nothing deleted. A bad frame above the last watermark is a torn tail.
-  [[nodiscard]] static Result<std::unique_ptr<Log>> open(io::Files& files, io::Disk& disk, io::Clock& clock,
-                                                         const Options& options, Index after,
-                                                         const std::function<Status(const RecoveredFrame&)>& on_frame,
-                                                         RecoveryReport& report);
+  [[nodiscard]] static Result<std::unique_ptr<Log>> open(
+      io::Files& files, io::Disk& disk, io::Clock& clock, const Options& options, Index after,
+      const std::function<Status(const RecoveredFrame&)>& on_frame, RecoveryReport& report);
   virtual ~Log() = default;
 
   // True when a frame of `frame_bytes` (padded) may be submitted now: fewer than depth in flight, a
   // segment has room (or a spare is ready).
   [[nodiscard]] virtual bool can_write(std::uint32_t frame_bytes) const = 0;
   virtual void write(FrameWrite& frame) = 0;  // requires can_write
+  // Largest frame (padded) that any segment of this log can hold.
+  [[nodiscard]] virtual std::uint32_t frame_bytes_max() const = 0;
   // Term and vote; `done` runs when durable. Uses the log's own control frame, at most one pending.
   virtual void save_hard_state(const HardState& state, void (*done)(void* context, Errc), void* context) = 0;
 
@@ -134,6 +139,7 @@ class Log {
   // Called when can_write may have turned true again or space() changed.
   virtual void on_writable(void (*notify)(void* context), void* context) = 0;
   [[nodiscard]] virtual const Stats& stats() const = 0;
+  // A log is destroyed when idle (stop calling do_work, wait), or after its disk is gone.
   // Waits for nothing: true when no write is in flight and no background operation is running.
   [[nodiscard]] virtual bool idle() const = 0;
 };
