@@ -9,7 +9,9 @@
 // appends the same batches at the same positions. Nothing here is durable until sync(); the WAL
 // keeps everything since the last checkpoint.
 //
-// Threading: one core. The log is the caller's; operations are intrusive and caller-owned.
+// Threading: one core. The log is the caller's; operations are intrusive and caller-owned. `done`
+// normally runs from the loop, but when nothing has to be read or written (an offset out of range, a
+// sync of a clean log) it runs inside the call: callers loop, they do not recurse.
 // Errors: no_space (retriable, nothing was appended), io_error (the group must stop), corruption
 // (file and position in last_error()).
 #pragma once
@@ -27,11 +29,46 @@
 
 namespace esc::store {
 
+class Resources;
+class SegmentedLog;
+struct Segment;
+
+// Limits of one append.
+inline constexpr std::size_t kAppendBatchesMax = 256;
+// Segment positions are 32 bits in the index.
+inline constexpr std::uint64_t kSegmentBytesMax = 2 * kGiB;
+
 struct Options {
-  std::uint64_t segment_bytes = 256 * kMiB;  // a segment is rolled before it would exceed this
-  std::uint32_t index_interval_bytes = 32 * 1024;
-  std::uint64_t write_back_bytes = 1 * kMiB;  // start write-back (sync_range) after so many new bytes
+  std::uint64_t segment_bytes =
+      256 * kMiB;  // a segment is rolled before it would exceed this; at most kSegmentBytesMax
+  std::uint32_t index_interval_bytes = 32 * 1024;  // at first; doubles whenever a segment's index is full
+  std::uint64_t write_back_bytes = 1 * kMiB;       // start write-back (sync_range) after so many new bytes
+  // What the partitions of one core share: open files, gather arrays, read positions (resources.h).
+  // It outlives every log that names it. Without it a log makes a small one of its own.
+  Resources* resources = nullptr;
 };
+
+namespace detail {
+
+// Somebody who waits for a file of the shared cache to be open (or closed).
+struct FileWaiter {
+  using Ready = void (*)(FileWaiter&, Errc, int os_error);
+  Ready ready = nullptr;
+  void* context = nullptr;
+  FileWaiter* next = nullptr;
+};
+
+// The part of an operation that belongs to the implementation while it is in flight.
+struct OpState {
+  io::DiskOp disk{};
+  FileWaiter file{};
+  SegmentedLog* log = nullptr;
+  Segment* segment = nullptr;
+  std::uint64_t position = 0;  // in the segment
+  Offset expected{};           // base offset of the batch at `position`
+};
+
+}  // namespace detail
 
 // One committed batch in memory. `bytes` is the whole record batch, stamped.
 struct BatchRef {
@@ -46,35 +83,54 @@ struct AppendOp {
   std::span<const BatchRef> batches;  // consecutive offsets, starting at the log's next offset; at most 256
   Done done = nullptr;
   void* context = nullptr;
+  // Private while in flight.
+  detail::OpState state{};
+  struct iovec* pieces = nullptr;
+  AppendOp* next = nullptr;
 };
 
 struct ReadOp {
   using Done = void (*)(ReadOp&, Errc);
-  Offset offset;            // the first batch returned contains this offset
-  ByteSpan buffer;          // at most this many bytes
-  bool at_least_one = true;  // false: return nothing when the first batch does not fit
+  Offset offset;    // the first batch returned contains this offset
+  ByteSpan buffer;  // at most this many bytes
+  bool at_least_one =
+      true;  // a statement of intent: a batch that does not fit is never cut, see first_batch_bytes
   Done done = nullptr;
   void* context = nullptr;
   // Results: whole batches only, from the batch that contains `offset`.
   ByteView bytes;
-  std::uint32_t first_batch_bytes = 0;  // when it did not fit: how large the buffer must be
+  // When the first batch did not fit: how large the buffer must be. The operation then ends with ok and
+  // empty `bytes`. Also ok and empty, with 0 here: `offset` is next_offset().
+  std::uint32_t first_batch_bytes = 0;
+  // Private while in flight.
+  detail::OpState state{};
 };
+
+inline constexpr std::size_t kTimeScratchBytesMin = 4 * kKiB;  // 64 KiB is a good size
 
 struct TimeOp {
   using Done = void (*)(TimeOp&, Errc);
   WallMs timestamp = 0;  // first record with timestamp >= this
-  ByteSpan scratch;      // at least 64 KiB, for reading
+  ByteSpan scratch;      // at least kTimeScratchBytesMin, for reading
   Done done = nullptr;
   void* context = nullptr;
-  // Results; offset -1 when no such record is in the files.
+  // Results; offset -1 when no such record is in the files. In a compressed batch the records are not
+  // looked at: the batch's first offset is returned with its largest timestamp.
   Offset offset{-1};
   WallMs found_timestamp = -1;
+  // Private while in flight.
+  detail::OpState state{};
+  std::uint64_t batch_end = 0;  // when not 0: in the middle of a batch that ends there
+  Offset batch_base{};
+  WallMs batch_timestamp = 0;
 };
 
 struct SyncOp {
   using Done = void (*)(SyncOp&, Errc);
   Done done = nullptr;
   void* context = nullptr;
+  // Private while in flight.
+  detail::OpState state{};
 };
 
 // What a checkpoint records about a partition; enough to open it again.
@@ -91,8 +147,8 @@ struct PartitionState {
 class PartitionLog {
  public:
   // Blocking. `state` is what the checkpoint says; files longer than it says are cut logically (the
-  // replay rewrites the same bytes), shorter or missing ones are Errc::corruption with the path. A fresh partition has a
-  // default PartitionState and needs no file: the directory appears with the first append.
+  // replay rewrites the same bytes), shorter or missing ones are Errc::corruption with the path. A fresh
+  // partition has a default PartitionState and needs no file: the directory appears with the first append.
   [[nodiscard]] static Result<std::unique_ptr<PartitionLog>> open(io::Files& files, io::Disk& disk,
                                                                   const std::string& directory,
                                                                   const Options& options,
@@ -105,7 +161,7 @@ class PartitionLog {
   // One append at a time. After no_space the log is unchanged and the caller may try again.
   virtual void append(AppendOp& op) = 0;
   [[nodiscard]] virtual bool append_in_progress() const = 0;
-  virtual void read(ReadOp& op) = 0;   // any number at once
+  virtual void read(ReadOp& op) = 0;  // any number at once
   virtual void find_time(TimeOp& op) = 0;
   // Makes everything appended before the call durable (fdatasync of files written since the last sync, and of
   // the directory when files were created). One at a time.
@@ -115,22 +171,26 @@ class PartitionLog {
   [[nodiscard]] virtual Offset next_offset() const = 0;   // end of what is in the files
   [[nodiscard]] virtual std::uint64_t bytes() const = 0;  // of all segments
   [[nodiscard]] virtual WallMs max_timestamp() const = 0;
-  // Writes the state as of the last *completed append* into `into` (for a checkpoint, taken when sync() was called).
+  // Writes the state as of the last *completed append* into `into` (for a checkpoint, taken when sync() was
+  // called).
   virtual void snapshot(PartitionState& into) const = 0;
 
-  // Retention, pure: the log start offset after dropping whole sealed segments whose newest record is older than
-  // `retention_ms` before `now_ms` (-1: no limit), or that exceed `retention_bytes` (-1: no limit).
+  // Retention, pure: the log start offset after dropping whole sealed segments whose newest record is older
+  // than `retention_ms` before `now_ms` (-1: no limit), or that exceed `retention_bytes` (-1: no limit).
   [[nodiscard]] virtual Offset retention_point(std::int64_t retention_ms, std::int64_t retention_bytes,
                                                WallMs now_ms) const = 0;
-  // Logically drops records below `offset`; whole segments below it become unreachable at once and are removed
-  // from disk in the background after reads that use them ended and after release_removed() (the
+  // Logically drops records below `offset`; whole segments below it become unreachable at once and are
+  // removed from disk in the background after reads that use them ended and after release_removed() (the
   // checkpoint no longer names them).
   virtual void set_log_start(Offset offset) = 0;
   virtual void release_removed() = 0;
-  // Deletes every file and the directory, in the background; `done` afterwards. The object must stay until then.
+  // Deletes every file and the directory, in the background; `done` afterwards. The object must stay until
+  // then.
   virtual void destroy(SyncOp& op) = 0;
   [[nodiscard]] virtual bool idle() const = 0;  // no operation of any kind in flight
   [[nodiscard]] virtual const std::string& last_error() const = 0;
+  // What open() met in the directory and did not touch: one sentence per file, for the log.
+  [[nodiscard]] virtual const std::vector<std::string>& notes() const = 0;
 };
 
 }  // namespace esc::store

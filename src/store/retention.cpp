@@ -1,0 +1,127 @@
+// Retention and removal. Dropping is logical and instant; files are removed one at a time, in the
+// background, when nobody uses them and no checkpoint names them.
+#include <algorithm>
+
+#include "esc/base/assert.h"
+#include "segmented_log.h"
+
+namespace esc::store {
+
+Offset SegmentedLog::retention_point(std::int64_t retention_ms, std::int64_t retention_bytes,
+                                     WallMs now_ms) const {
+  Offset point = log_start_;
+  std::uint64_t left = bytes_;
+  for (std::size_t i = 0; i + 1 < segments_.size(); ++i) {
+    const Segment& segment = *segments_[i];
+    // Records without a timestamp (-1) never become too old.
+    const bool too_old =
+        retention_ms >= 0 && segment.max_timestamp >= 0 && segment.max_timestamp < now_ms - retention_ms;
+    const bool too_much =
+        retention_bytes >= 0 && left - segment.bytes >= static_cast<std::uint64_t>(retention_bytes);
+    if (!too_old && !too_much) break;
+    left -= segment.bytes;
+    point = std::max(point, segment.next);
+  }
+  return point;
+}
+
+void SegmentedLog::set_log_start(Offset offset) {
+  ESC_ASSERT(offset <= next_);
+  if (offset <= log_start_) return;
+  log_start_ = offset;
+  std::size_t dropped = 0;
+  // The active segment stays, whatever the offset: it is being written.
+  while (dropped + 1 < segments_.size() && segments_[dropped]->next <= offset) {
+    bytes_ -= segments_[dropped]->bytes;
+    segments_[dropped]->syncing = false;
+    removed_.push_back(std::move(segments_[dropped]));
+    ++dropped;
+  }
+  segments_.erase(segments_.begin(), segments_.begin() + static_cast<std::ptrdiff_t>(dropped));
+}
+
+void SegmentedLog::release_removed() {
+  for (auto& segment : removed_) segment->released = true;
+  remove_next();
+}
+
+void SegmentedLog::remove_next() {
+  if (removing_ != nullptr) return;
+  const auto found = std::find_if(removed_.begin(), removed_.end(), [](const auto& segment) {
+    return segment->released && segment->users == 0;
+  });
+  if (found == removed_.end()) {
+    destroy_when_quiet();
+    return;
+  }
+  removing_ = found->get();
+  remove_waiter_.context = this;
+  remove_waiter_.ready = [](detail::FileWaiter& waiter, Errc, int) {
+    static_cast<SegmentedLog*>(waiter.context)->remove_log_file();
+  };
+  if (resources_.files().close(removing_->file, remove_waiter_)) remove_log_file();
+}
+
+void SegmentedLog::remove_disk(const char* suffix, void (SegmentedLog::*next)()) {
+  remove_step_ = next;
+  remove_path_ = segment_path(directory_, removing_->base, suffix);
+  remove_op_ = io::DiskOp{};
+  remove_op_.kind = io::DiskOp::Kind::remove;
+  remove_op_.path = remove_path_.c_str();
+  remove_op_.context = this;
+  remove_op_.done = [](io::DiskOp& done) {
+    auto& log = *static_cast<SegmentedLog*>(done.context);
+    (log.*log.remove_step_)();
+  };
+  disk_.submit(remove_op_);
+}
+
+void SegmentedLog::remove_log_file() {
+  remove_disk(".log", &SegmentedLog::remove_index_file);
+}
+
+void SegmentedLog::remove_index_file() {
+  if (remove_op_.error != Errc::ok && remove_op_.error != Errc::not_found) {
+    // Costs space only; the next start tries again.
+    last_error_ = remove_path_ + " cannot be removed (errno " + std::to_string(remove_op_.os_error) + ")";
+  }
+  remove_disk(".index", &SegmentedLog::remove_done);
+}
+
+void SegmentedLog::remove_done() {
+  std::erase_if(removed_, [this](const auto& segment) { return segment.get() == removing_; });
+  removing_ = nullptr;
+  remove_next();
+}
+
+void SegmentedLog::destroy(SyncOp& op) {
+  ESC_ASSERT(destroy_ == nullptr);
+  destroy_ = &op;
+  destroy_start();
+}
+
+// Called again when the append or the sync that was in the way has ended.
+void SegmentedLog::destroy_start() {
+  if (append_ != nullptr || sync_ != nullptr) return;
+  for (auto* row : {&segments_, &rolled_}) {
+    for (auto& segment : *row) removed_.push_back(std::move(segment));
+    row->clear();
+  }
+  for (const Offset base : orphans_) removed_.push_back(new_segment(base, 0));
+  orphans_.clear();
+  bytes_ = 0;
+  log_start_ = next_;
+  release_removed();
+}
+
+void SegmentedLog::destroy_when_quiet() {
+  if (destroy_ == nullptr || append_ != nullptr || sync_ != nullptr || readers_ > 0 || removing_ != nullptr ||
+      !removed_.empty())
+    return;
+  if (write_back_segment_ != nullptr) return;
+  SyncOp& op = *destroy_;
+  destroy_ = nullptr;
+  op.done(op, Errc::ok);  // may delete this log
+}
+
+}  // namespace esc::store
