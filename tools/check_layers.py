@@ -90,6 +90,12 @@ def strip_comments_and_strings(text):
     return pattern.sub(lambda match: re.sub(r"[^\n]", " ", match.group()), text)
 
 
+def leaves_module(path, include):
+    """True when a relative include climbs out of the module's own directory."""
+    depth = len(path.parts) - len(("src", "module", "file.cpp"))
+    return include.count("../") > depth
+
+
 def check_includes(path, text):
     module = module_of(path)
     for number, line in enumerate(text.splitlines(), 1):
@@ -105,7 +111,7 @@ def check_includes(path, text):
             elif module in FLOOR_OF and other != module and FLOOR_OF[other] >= FLOOR_OF[module]:
                 yield Finding(path, number, f"{module} (floor {FLOOR_OF[module]}) includes {other} (floor {FLOOR_OF[other]}): "
                                             "only lower floors may be included")
-        elif module and match.group(1) == '"' and name.startswith(".."):
+        elif module and match.group(1) == '"' and name.startswith("..") and leaves_module(path, name):
             yield Finding(path, number, f"includes {name}: another module's private header; use its contract")
 
 

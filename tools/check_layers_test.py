@@ -47,6 +47,12 @@ class PlantedViolations(unittest.TestCase):
         self.write("include/esc/wal/peek.h", '#pragma once\n#include "../../../src/io/loop.h"\n')
         self.assert_found("peek.h:2", "private header")
 
+    def test_private_headers_of_ones_own_module(self):
+        self.write("src/wal/deep/wal.cpp", '#include "../private.h"\n')
+        self.assertEqual(self.findings(), [])
+        self.write("src/wal/deep/wal.cpp", '#include "../../io/private.h"\n')
+        self.assert_found("src/wal/deep/wal.cpp:1", "private header")
+
     def test_linking_upward(self):
         self.write("src/wal/meson.build", "module_sources = files('wal.cpp')\nmodule_needs = ['replica']\n")
         self.assert_found("src/wal/meson.build", "links replica")
