@@ -148,10 +148,10 @@ bool Core::send_append(Progress& peer, Effects& effects) {
 
 // The peer reports how far its log equals ours, and how much of that is durable.
 void Core::advance_match(Progress& peer, Index received, Index durable, Effects& effects) {
+  peer.inflight.free_up_to(received);
   if (received > peer.received) {
     peer.received = received;
     peer.activity_round = round_;
-    peer.inflight.free_up_to(received);
   }
   if (durable <= peer.match) return;
   peer.match = durable;
@@ -190,7 +190,7 @@ void Core::on_append_reply(const Message& message, const AppendReply& reply, Eff
     advance_match(*peer, reply.received, reply.durable, effects);
     if (role_ != Role::leader) return;
     switch (peer->state) {
-      case ProgressState::probe: peer->become_replicate(std::max(peer->match, reply.received).next()); break;
+      case ProgressState::probe: peer->become_replicate(reply.received.next()); break;
       case ProgressState::replicate: peer->next = std::max(peer->next, reply.received.next()); break;
       case ProgressState::snapshot:
         if (reply.received >= log_.snapshot_index()) peer->become_replicate(reply.received.next());

@@ -31,7 +31,10 @@ void Progress::become_probe(Index from) {
 
 void Progress::become_replicate(Index from) {
   state = ProgressState::replicate;
-  next = from;
+  next = std::max(from, match.next());
+  // Also when an old answer says less than we knew: everything from `next` on is sent again, and must
+  // be freed from the window by what arrives of it.
+  received = next.prev();
   probe_sent = false;
   inflight.clear();
 }

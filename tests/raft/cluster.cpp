@@ -488,4 +488,19 @@ std::string describe(const Message& message) {
   return out.str();
 }
 
+std::string describe_state(const Core& core) {
+  std::ostringstream out;
+  out << core.node().value() << ": " << to_string(core.role()) << " t" << core.term().value() << " vote "
+      << core.hard_state().vote.value() << " leader " << core.leader().value() << ", log "
+      << core.log().snapshot_index().value() + 1 << ".." << core.last_index().value() << "/t"
+      << core.log().last_term().value() << " durable " << core.durable_index().value() << " commit "
+      << core.commit_index().value() << ", " << describe(core.configuration());
+  for (const Progress& peer : core.peers()) {
+    static constexpr const char* kStates[] = {"probe", "replicate", "snapshot", "regressed"};
+    out << "; peer " << peer.node.value() << ' ' << kStates[static_cast<int>(peer.state)] << " match "
+        << peer.match.value() << " received " << peer.received.value() << " next " << peer.next.value();
+  }
+  return out.str();
+}
+
 }  // namespace esc::raft::testing

@@ -158,5 +158,7 @@ class Cluster {
 [[nodiscard]] std::string describe(const Message& message);
 [[nodiscard]] std::string describe(const Configuration& configuration);
 [[nodiscard]] const char* to_string(Role role);
+// One line: role, term, log, members, and what a leader knows about its peers.
+[[nodiscard]] std::string describe_state(const Core& core);
 
 }  // namespace esc::raft::testing

@@ -31,6 +31,7 @@ class Chaos {
     changes_ = prng_.chance(1, 3);
     compacts_ = prng_.chance(1, 2);
     slow_disk_ = prng_.chance(1, 2);
+    storm_ = prng_.chance(1, 2);
   }
 
   Outcome run(int steps) {
@@ -68,6 +69,7 @@ class Chaos {
 
   void step() {
     const auto dice = prng_.below(100);
+    if (storm_ && prng_.chance(1, 15)) return storm_step();
     if (dice < 45) return network_step();
     if (dice < 65) return disk_step();
     if (dice < 80) return cluster_.advance(prng_.between(0, 12) * kMillisecond);
@@ -108,6 +110,26 @@ class Chaos {
       if (!cluster_.read(id, request)) cluster_.node(id).reads.erase(request);
     } else {
       static_cast<void>(cluster_.transfer(id, prng_.chance(1, 2) ? NodeId(0) : any_node()));
+    }
+  }
+
+  // Leaders fail half-way through replication, and time passes quickly.
+  void storm_step() {
+    const NodeId leader = cluster_.leader();
+    switch (prng_.below(6)) {
+      case 0:
+        if (crashes_ && leader != NodeId(0)) cluster_.crash(leader, prng_.below(3));
+        break;
+      case 1:
+        if (leader != NodeId(0)) cluster_.isolate(leader);
+        break;
+      case 2: cluster_.heal(); break;
+      case 3:
+        for (auto& [id, node] : cluster_.nodes()) {
+          if (!node.core) cluster_.restart(id);
+        }
+        break;
+      default: cluster_.advance(prng_.between(50, 200) * kMillisecond); break;
     }
   }
 
@@ -180,14 +202,18 @@ class Chaos {
     const Index before = cluster_.committed();
     for (int round = 0; round < 400; ++round) {
       cluster_.run(10 * kMillisecond);
-      for (auto& [id, node] : cluster_.nodes()) cluster_.finish_fetch(id, true);
+      for (auto& [id, node] : cluster_.nodes()) {
+        cluster_.finish_fetch(id, true);
+        if (node.core->configurations().full()) cluster_.compact(id, node.core->applied_index());
+      }
       const NodeId leader = cluster_.leader();
       if (leader != NodeId(0) && round % 20 == 0) static_cast<void>(cluster_.propose(leader));
       if (!cluster_.failure().empty()) return;
       if (round > 100 && leader != NodeId(0) && cluster_.committed() > before && all_caught_up(leader))
         return;
     }
-    liveness_ = "liveness: no progress after healing";
+    liveness_ = "liveness: no progress after healing\n";
+    for (auto& [id, node] : cluster_.nodes()) liveness_ += describe_state(*node.core) + "\n";
   }
 
   bool all_caught_up(NodeId leader) {
@@ -214,6 +240,7 @@ class Chaos {
   bool changes_ = false;
   bool compacts_ = false;
   bool slow_disk_ = false;
+  bool storm_ = false;  // leaders change all the time
   std::uint64_t next_request_ = 1;
   std::string liveness_;
 };

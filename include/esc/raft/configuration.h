@@ -64,7 +64,8 @@ class ConfigurationLog {
   [[nodiscard]] const Configuration& current() const { return entries_.back().configuration; }
   // The index of the entry in force.
   [[nodiscard]] Index current_index() const { return entries_.back().index; }
-  // Full until the log is compacted past the oldest entries.
+  // Full until the log is compacted past the oldest entries. Meanwhile a leader refuses changes (busy)
+  // and a follower takes no further configuration entry, so the driver should checkpoint and compact.
   [[nodiscard]] bool full() const { return entries_.full(); }
   // The configuration entry at exactly this index, or null.
   [[nodiscard]] const Configuration* at(Index index) const;
