@@ -48,6 +48,7 @@ class PlantedViolations(unittest.TestCase):
         self.assert_found("peek.h:2", "private header")
 
     def test_private_headers_of_ones_own_module(self):
+        self.write("src/wal/private.h", "#pragma once\n")
         self.write("src/wal/deep/wal.cpp", '#include "../private.h"\n')
         self.assertEqual(self.findings(), [])
         self.write("src/wal/deep/wal.cpp", '#include "../../io/private.h"\n')
