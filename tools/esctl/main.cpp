@@ -1,0 +1,173 @@
+// esctl: the operator's tool. Parses the command line; the commands themselves are in the other files.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <exception>
+#include <functional>
+#include <map>
+
+#include "commands.h"
+#include "outcome.h"
+
+namespace esc::esctl {
+
+namespace {
+
+using Command = std::function<Status()>;
+
+// Refused while parsing, so that it is a usage error.
+std::string check_config(const std::string& text) {
+  const auto equals = text.find('=');
+  if (equals != std::string::npos && equals != 0) return {};
+  return fmt::format("'{}' is not KEY=VALUE, for instance retention.ms=86400000", text);
+}
+
+constexpr const char* kFooter = R"(
+EXIT CODES
+  0  done
+  1  failure: the server refused, the connection broke, or damage was found
+  2  usage: the command line is wrong
+  3  not found: no such topic, directory or group
+  5  timeout: no answer within --timeout
+
+ENVIRONMENT
+  ESC_BOOTSTRAP  default of --bootstrap
+
+EXAMPLES
+  esctl topic create orders --partitions 8 --config retention.ms=86400000
+  esctl topic describe orders
+  esctl --output json topic list
+  esctl --bootstrap 10.0.0.5:9092 --timeout 3 cluster status
+  esctl wal dump /var/lib/escd --entries
+
+Results go to standard output, errors to standard error with their cause and what to do. With
+--output json a successful command prints exactly one JSON document.)";
+
+void add_topic_create(CLI::App& parent, const Options& options, Command& chosen) {
+  auto* app = parent.add_subcommand("create", "Create a topic.");
+  auto topic = std::make_shared<TopicCreateOptions>();
+  app->add_option("name", topic->name, "Name: letters, digits, '.', '_' and '-', at most 249")->required();
+  app->add_option("-p,--partitions", topic->partitions,
+                  "Number of partitions (default: as the server is configured)")
+      ->check(CLI::Range(1, 1'000'000));
+  app->add_option("-r,--replication-factor", topic->replication_factor,
+                  "Copies of each partition (default: as the server is configured)")
+      ->check(CLI::Range(1, 127));
+  app->add_option("-c,--config", topic->configs, "A setting of the topic, KEY=VALUE; may be repeated")
+      ->type_name("KEY=VALUE")
+      ->check(check_config)
+      ->allow_extra_args(false);
+  app->add_flag("--validate-only", topic->validate_only, "Only check whether the topic could be created");
+  app->add_flag("--if-not-exists", topic->if_not_exists, "Succeed when the topic exists already");
+  app->footer(
+      "\nEXAMPLES\n  esctl topic create orders --partitions 8\n"
+      "  esctl topic create audit --config retention.ms=-1 --config max.message.bytes=65536");
+  app->callback(
+      [&options, &chosen, topic] { chosen = [&options, topic] { return topic_create(options, *topic); }; });
+}
+
+void add_topic_delete(CLI::App& parent, const Options& options, Command& chosen) {
+  auto* app = parent.add_subcommand("delete", "Delete topics with all their records.");
+  auto topics = std::make_shared<TopicDeleteOptions>();
+  app->add_option("name", topics->names, "Topics to delete")->required();
+  app->add_flag("--if-exists", topics->if_exists, "Succeed when a topic does not exist");
+  app->footer("\nDeletion cannot be undone. Exit code 3 when a topic does not exist.");
+  app->callback([&options, &chosen, topics] {
+    chosen = [&options, topics] { return topic_delete(options, *topics); };
+  });
+}
+
+void add_topic(CLI::App& root, const Options& options, Command& chosen) {
+  auto* app = root.add_subcommand("topic", "Create, list, describe and delete topics.");
+  app->require_subcommand(1);
+  add_topic_create(*app, options, chosen);
+  auto* list = app->add_subcommand("list", "List all topics: name, number of partitions, id.");
+  list->callback([&options, &chosen] { chosen = [&options] { return topic_list(options); }; });
+  auto* describe = app->add_subcommand(
+      "describe", "Show a topic: leader, replicas and offsets of each partition, and its settings.");
+  auto name = std::make_shared<std::string>();
+  describe->add_option("name", *name, "The topic")->required();
+  describe->callback(
+      [&options, &chosen, name] { chosen = [&options, name] { return topic_describe(options, *name); }; });
+  add_topic_delete(*app, options, chosen);
+}
+
+void add_cluster(CLI::App& root, const Options& options, Command& chosen) {
+  auto* app = root.add_subcommand("cluster", "Look at the cluster as a whole.");
+  app->require_subcommand(1);
+  auto* status = app->add_subcommand(
+      "status", "Show the cluster's id, nodes, and whether every partition has a leader.");
+  status->footer("\nExit code 1 when a partition has no leader.");
+  status->callback([&options, &chosen] { chosen = [&options] { return cluster_status(options); }; });
+}
+
+void add_wal(CLI::App& root, const Options& options, Command& chosen) {
+  auto* app = root.add_subcommand("wal", "Look into write-ahead logs, offline.");
+  app->require_subcommand(1);
+  auto* dump = app->add_subcommand("dump",
+                                   "Print what the write-ahead logs of a data directory hold: segments, "
+                                   "frames, and where they are damaged.");
+  auto what = std::make_shared<WalDumpOptions>();
+  dump->add_option("directory", what->directory, "Data directory of a server, or the directory of one group")
+      ->required();
+  dump->add_option("-g,--group", what->group, "Only this Raft group");
+  dump->add_flag("-e,--entries", what->entries, "Also print every entry of every frame");
+  dump->footer(
+      "\nReads files only and never changes them; works while the server runs, without a server, and on\n"
+      "damaged directories. A torn tail (a write that a crash cut short) is normal; corruption is not, and\n"
+      "is reported with file and position and exit code 1.");
+  dump->callback(
+      [&options, &chosen, what] { chosen = [&options, what] { return wal_dump(options, *what); }; });
+}
+
+int run(int argc, char** argv) {
+  Options options;
+  Command chosen;
+  CLI::App app("esctl - operate EventStreamCore: topics, cluster, write-ahead logs", "esctl");
+  app.set_version_flag("--version", "esctl " ESC_VERSION);
+  app.add_option("-b,--bootstrap", options.bootstrap, "Address of any node's Kafka listener")
+      ->envname("ESC_BOOTSTRAP")
+      ->type_name("HOST:PORT")
+      ->capture_default_str();
+  app.add_option("-t,--timeout", options.timeout_s, "Give up after this long")
+      ->type_name("SECONDS")
+      ->check(CLI::Range(0.001, 3600.0))
+      ->capture_default_str();
+  const std::map<std::string, Output> formats{{"table", Output::table}, {"json", Output::json}};
+  app.add_option("-o,--output", options.output,
+                 "How results are printed: table (for people) or json (for programs)")
+      ->transform(CLI::CheckedTransformer(formats, CLI::ignore_case).description(""))
+      ->type_name("table|json")
+      ->default_str("table");
+  app.fallthrough();  // the options above may also follow the command
+  app.require_subcommand(1);
+  app.get_formatter()->column_width(34);
+  app.footer(kFooter);
+  add_topic(app, options, chosen);
+  add_cluster(app, options, chosen);
+  add_wal(app, options, chosen);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? kExitOk : kExitUsage;
+  }
+  const Status status = chosen();
+  std::fflush(stdout);
+  if (status) return kExitOk;
+  fmt::print(stderr, "esctl: {}\n", status.error().message);
+  return exit_code(status.error().code);
+}
+
+}  // namespace
+
+}  // namespace esc::esctl
+
+int main(int argc, char** argv) {
+  try {
+    return esc::esctl::run(argc, argv);
+  } catch (const std::exception& error) {  // out of memory, or a closed standard output
+    std::fprintf(stderr, "esctl: %s\n", error.what());
+    return esc::esctl::kExitFailure;
+  }
+}
