@@ -34,7 +34,7 @@ class MpscRing {
   MpscRing(const MpscRing&) = delete;
   MpscRing& operator=(const MpscRing&) = delete;
 
-  [[nodiscard]] std::uint32_t capacity() const { return mask_ + 1; }
+  [[nodiscard]] std::uint32_t capacity() const { return static_cast<std::uint32_t>(mask_ + 1); }
 
   // Any thread. False when full. Lock-free, not wait-free; not for signal handlers.
   [[nodiscard]] bool try_push(const T& message) {
