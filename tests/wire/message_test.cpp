@@ -27,9 +27,10 @@ TEST(FrameSize, accepts_sizes_between_its_limits) {
 
 TEST(RequestHeader, v1_has_no_tagged_fields) {
   // Fetch v4, correlation id 7, client "ab", body 0xff.
-  const auto request =
-      parse_request(parse_hex("00010004000000070002"
-                              "6162ff"));
+  const auto frame = parse_hex(
+      "00010004000000070002"
+      "6162ff");
+  const auto request = parse_request(frame);
   ASSERT_TRUE(request.has_value()) << request.error().reason;
   EXPECT_EQ(request->api->key, ApiKey::fetch);
   EXPECT_EQ(request->version, 4);
@@ -40,12 +41,13 @@ TEST(RequestHeader, v1_has_no_tagged_fields) {
 }
 
 TEST(RequestHeader, v2_skips_tagged_fields_and_keeps_the_short_client_id) {
-  const auto request =
-      parse_request(parse_hex("0001000c000000070002"
-                              "6162"
-                              "0105"
-                              "03aabbcc"
-                              "ff"));
+  const auto frame = parse_hex(
+      "0001000c000000070002"
+      "6162"
+      "0105"
+      "03aabbcc"
+      "ff");
+  const auto request = parse_request(frame);
   ASSERT_TRUE(request.has_value()) << request.error().reason;
   EXPECT_EQ(request->client_id, "ab");
   EXPECT_EQ(print_hex(request->body), "ff");
@@ -53,7 +55,8 @@ TEST(RequestHeader, v2_skips_tagged_fields_and_keeps_the_short_client_id) {
 
 TEST(RequestHeader, a_null_client_id_is_not_an_empty_one) {
   EXPECT_FALSE(parse_request(parse_hex("0001000400000007ffff"))->client_id.has_value());
-  EXPECT_EQ(parse_request(parse_hex("00010004000000070000"))->client_id, "");
+  const auto empty = parse_hex("00010004000000070000");
+  EXPECT_EQ(parse_request(empty)->client_id, "");
   EXPECT_FALSE(parse_request(parse_hex("0001000400000007fffe")).has_value());
 }
 
@@ -63,9 +66,10 @@ TEST(RequestHeader, an_unknown_api_is_unsupported) {
 
 TEST(RequestHeader, an_unknown_version_still_yields_the_correlation_id) {
   // What a future client sends first: ApiVersions v99 in header v2.
-  const auto request =
-      parse_request(parse_hex("0012006300000007000261620002610262"
-                              "00"));
+  const auto frame = parse_hex(
+      "0012006300000007000261620002610262"
+      "00");
+  const auto request = parse_request(frame);
   ASSERT_TRUE(request.has_value());
   EXPECT_FALSE(request->version_supported);
   EXPECT_EQ(request->correlation_id, 7);

@@ -28,8 +28,8 @@ struct Request {
   const ApiInfo* api = nullptr;
   std::int16_t version = 0;
   std::int32_t correlation_id = 0;
-  NullableString client_id;
-  ByteView body;
+  NullableString client_id{};
+  ByteView body{};
   // False: the key is known but not this version. ApiVersions is then answered with a v0 body and error
   // unsupported_version; any other API closes the connection. The body must not be decoded.
   bool version_supported = false;
@@ -40,7 +40,7 @@ struct Request {
 
 struct Response {
   std::int32_t correlation_id = 0;
-  ByteView body;
+  ByteView body{};
 };
 // For clients, who know which request they sent. `frame` is without the size prefix.
 [[nodiscard]] Decoded<Response> parse_response(ByteView frame, ApiKey key, std::int16_t version);

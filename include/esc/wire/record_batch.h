@@ -98,17 +98,17 @@ class BatchIterator {
 };
 
 struct Header {
-  String key;
-  NullableBytes value;
+  String key{};
+  NullableBytes value{};
 };
 
 struct Record {
   std::int64_t timestamp_delta = 0;
   std::int32_t offset_delta = 0;
-  NullableBytes key;
-  NullableBytes value;
+  NullableBytes key{};
+  NullableBytes value{};
   std::int32_t header_count = 0;
-  ByteView headers;  // encoded; see HeaderIterator
+  ByteView headers{};  // encoded; see HeaderIterator
 };
 
 // Walks the uncompressed records of a batch: payload() when the codec is none, else the decompressed bytes.
@@ -155,7 +155,7 @@ struct ProduceBatchLimits {
   bool verify_records = true;  // walk uncompressed records: count, deltas, lengths
   // When not empty, compressed batches are decompressed here and their records walked too (a cold path that
   // may allocate inside the codec). Compacted topics need it for the null-key check.
-  ByteSpan decompression_scratch;
+  ByteSpan decompression_scratch{};
 };
 
 struct BatchVerdict {

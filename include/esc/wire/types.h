@@ -37,8 +37,8 @@ struct Uuid {
 // (tail frames and segment blocks). When `pieces` is not empty it wins and `bytes` is ignored.
 // A decoder always fills `bytes`.
 struct Records {
-  ByteView bytes;
-  std::span<const ByteView> pieces;
+  ByteView bytes{};
+  std::span<const ByteView> pieces{};
   bool null = false;
 
   [[nodiscard]] std::size_t size() const {

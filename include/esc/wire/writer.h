@@ -19,7 +19,7 @@ namespace esc::wire {
 // several may share a position.
 struct Split {
   std::size_t position = 0;
-  ByteView bytes;
+  ByteView bytes{};
 };
 
 class Writer {

@@ -83,9 +83,18 @@ def element(field, kind, version, values, owner):
     return value, show(kind, value)
 
 
+def kafka_name(field, siblings):
+    """kafka-python shortens one name of Kafka's definitions."""
+    if field.name != "authorized_operations":
+        return field.name
+    return ("topic_" if "is_internal" in siblings else "cluster_") + field.name
+
+
 def struct(make, schema, version, values):
     arguments, texts, tagged = {}, [], []
-    for field in schema.fields.values() if isinstance(schema.fields, dict) else schema.fields:
+    fields = schema.fields.values() if isinstance(schema.fields, dict) else schema.fields
+    siblings = {field.name for field in fields}
+    for field in fields:
         if not field.for_version_q(version) or field.name in IGNORED:
             continue
         kind = field.type_str.lstrip("[]")
@@ -108,8 +117,10 @@ def struct(make, schema, version, values):
             text = show(kind, value)
         else:
             value, text = element(field, kind, version, values, make)
+            if is_tagged and kind == "bool":  # false is the default, which is not sent
+                value, text = True, "true"
         arguments[field.name] = value
-        (tagged if is_tagged else texts).append((field.tag or 0, f"{field.name}={text}"))
+        (tagged if is_tagged else texts).append((field.tag or 0, f"{kafka_name(field, siblings)}={text}"))
     tagged.sort()
     return make(version=version, **arguments), "{" + " ".join(t for _, t in texts + tagged) + "}"
 

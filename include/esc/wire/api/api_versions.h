@@ -13,8 +13,8 @@ struct ApiVersionsRequest {
   static constexpr ApiKey kApi = ApiKey::api_versions;
   static constexpr bool kIsRequest = true;
 
-  String client_software_name;
-  String client_software_version;
+  String client_software_name{};
+  String client_software_version{};
 
   static void describe(auto& field, auto& self) {
     field("client_software_name", self.client_software_name, {.since = 3});
@@ -41,7 +41,7 @@ struct ApiVersionsResponse {
     }
   };
   struct SupportedFeature {
-    String name;
+    String name{};
     std::int16_t min_version = 0;
     std::int16_t max_version = 0;
 
@@ -52,7 +52,7 @@ struct ApiVersionsResponse {
     }
   };
   struct FinalizedFeature {
-    String name;
+    String name{};
     std::int16_t max_version_level = 0;
     std::int16_t min_version_level = 0;
 
@@ -64,12 +64,12 @@ struct ApiVersionsResponse {
   };
 
   ErrorCode error_code = ErrorCode::none;
-  Array<ApiVersion> api_keys;
+  Array<ApiVersion> api_keys{};
   std::int32_t throttle_time_ms = 0;
-  Array<SupportedFeature> supported_features;  // tagged
-  std::int64_t finalized_features_epoch = -1;  // tagged
-  Array<FinalizedFeature> finalized_features;  // tagged
-  bool zk_migration_ready = false;             // tagged
+  Array<SupportedFeature> supported_features{};  // tagged
+  std::int64_t finalized_features_epoch = -1;    // tagged
+  Array<FinalizedFeature> finalized_features{};  // tagged
+  bool zk_migration_ready = false;               // tagged
 
   static void describe(auto& field, auto& self) {
     field("error_code", self.error_code);

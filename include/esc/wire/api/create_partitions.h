@@ -13,14 +13,14 @@ struct CreatePartitionsRequest {
   static constexpr bool kIsRequest = true;
 
   struct Assignment {
-    Array<std::int32_t> broker_ids;
+    Array<std::int32_t> broker_ids{};
 
     static void describe(auto& field, auto& self) { field("broker_ids", self.broker_ids); }
   };
   struct Topic {
-    String name;
+    String name{};
     std::int32_t count = 0;
-    NullableArray<Assignment> assignments;
+    NullableArray<Assignment> assignments{};
 
     static void describe(auto& field, auto& self) {
       field("name", self.name);
@@ -29,7 +29,7 @@ struct CreatePartitionsRequest {
     }
   };
 
-  Array<Topic> topics;
+  Array<Topic> topics{};
   std::int32_t timeout_ms = 0;
   bool validate_only = false;
 
@@ -45,9 +45,9 @@ struct CreatePartitionsResponse {
   static constexpr bool kIsRequest = false;
 
   struct Topic {
-    String name;
+    String name{};
     ErrorCode error_code = ErrorCode::none;
-    NullableString error_message;
+    NullableString error_message{};
 
     static void describe(auto& field, auto& self) {
       field("name", self.name);
@@ -57,7 +57,7 @@ struct CreatePartitionsResponse {
   };
 
   std::int32_t throttle_time_ms = 0;
-  Array<Topic> results;
+  Array<Topic> results{};
 
   static void describe(auto& field, auto& self) {
     field("throttle_time_ms", self.throttle_time_ms);

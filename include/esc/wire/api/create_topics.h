@@ -14,7 +14,7 @@ struct CreateTopicsRequest {
 
   struct Assignment {
     std::int32_t partition_index = 0;
-    Array<std::int32_t> broker_ids;
+    Array<std::int32_t> broker_ids{};
 
     static void describe(auto& field, auto& self) {
       field("partition_index", self.partition_index);
@@ -22,8 +22,8 @@ struct CreateTopicsRequest {
     }
   };
   struct Config {
-    String name;
-    NullableString value;
+    String name{};
+    NullableString value{};
 
     static void describe(auto& field, auto& self) {
       field("name", self.name);
@@ -31,11 +31,11 @@ struct CreateTopicsRequest {
     }
   };
   struct Topic {
-    String name;
+    String name{};
     std::int32_t num_partitions = 0;
     std::int16_t replication_factor = 0;
-    Array<Assignment> assignments;
-    Array<Config> configs;
+    Array<Assignment> assignments{};
+    Array<Config> configs{};
 
     static void describe(auto& field, auto& self) {
       field("name", self.name);
@@ -46,7 +46,7 @@ struct CreateTopicsRequest {
     }
   };
 
-  Array<Topic> topics;
+  Array<Topic> topics{};
   std::int32_t timeout_ms = 60000;
   bool validate_only = false;
 
@@ -62,8 +62,8 @@ struct CreateTopicsResponse {
   static constexpr bool kIsRequest = false;
 
   struct Config {
-    String name;
-    NullableString value;
+    String name{};
+    NullableString value{};
     bool read_only = false;
     std::int8_t config_source = -1;
     bool is_sensitive = false;
@@ -77,14 +77,14 @@ struct CreateTopicsResponse {
     }
   };
   struct Topic {
-    String name;
-    Uuid topic_id;
+    String name{};
+    Uuid topic_id{};
     ErrorCode error_code = ErrorCode::none;
-    NullableString error_message;
+    NullableString error_message{};
     ErrorCode topic_config_error_code = ErrorCode::none;  // tagged
     std::int32_t num_partitions = -1;
     std::int16_t replication_factor = -1;
-    NullableArray<Config> configs;
+    NullableArray<Config> configs{};
 
     static void describe(auto& field, auto& self) {
       field("name", self.name);
@@ -101,7 +101,7 @@ struct CreateTopicsResponse {
   };
 
   std::int32_t throttle_time_ms = 0;
-  Array<Topic> topics;
+  Array<Topic> topics{};
 
   static void describe(auto& field, auto& self) {
     field("throttle_time_ms", self.throttle_time_ms);

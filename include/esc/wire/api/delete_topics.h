@@ -13,8 +13,8 @@ struct DeleteTopicsRequest {
   static constexpr bool kIsRequest = true;
 
   struct Topic {
-    NullableString name;
-    Uuid topic_id;
+    NullableString name{};
+    Uuid topic_id{};
 
     static void describe(auto& field, auto& self) {
       field("name", self.name, {.nullable_since = 6});
@@ -22,8 +22,8 @@ struct DeleteTopicsRequest {
     }
   };
 
-  Array<Topic> topics;
-  Array<String> topic_names;
+  Array<Topic> topics{};
+  Array<String> topic_names{};
   std::int32_t timeout_ms = 0;
 
   static void describe(auto& field, auto& self) {
@@ -38,10 +38,10 @@ struct DeleteTopicsResponse {
   static constexpr bool kIsRequest = false;
 
   struct Topic {
-    NullableString name;
-    Uuid topic_id;
+    NullableString name{};
+    Uuid topic_id{};
     ErrorCode error_code = ErrorCode::none;
-    NullableString error_message;
+    NullableString error_message{};
 
     static void describe(auto& field, auto& self) {
       field("name", self.name, {.nullable_since = 6});
@@ -52,7 +52,7 @@ struct DeleteTopicsResponse {
   };
 
   std::int32_t throttle_time_ms = 0;
-  Array<Topic> responses;
+  Array<Topic> responses{};
 
   static void describe(auto& field, auto& self) {
     field("throttle_time_ms", self.throttle_time_ms);

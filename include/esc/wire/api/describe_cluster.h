@@ -28,9 +28,9 @@ struct DescribeClusterResponse {
 
   struct Broker {
     std::int32_t broker_id = 0;
-    String host;
+    String host{};
     std::int32_t port = 0;
-    NullableString rack;
+    NullableString rack{};
 
     static void describe(auto& field, auto& self) {
       field("broker_id", self.broker_id);
@@ -42,11 +42,11 @@ struct DescribeClusterResponse {
 
   std::int32_t throttle_time_ms = 0;
   ErrorCode error_code = ErrorCode::none;
-  NullableString error_message;
+  NullableString error_message{};
   std::int8_t endpoint_type = 1;
-  String cluster_id;
+  String cluster_id{};
   std::int32_t controller_id = -1;
-  Array<Broker> brokers;
+  Array<Broker> brokers{};
   std::int32_t cluster_authorized_operations = kNoAuthorizedOperations;
 
   static void describe(auto& field, auto& self) {

@@ -14,8 +14,8 @@ struct DescribeConfigsRequest {
 
   struct Resource {
     std::int8_t resource_type = 0;  // 2 topic, 4 broker
-    String resource_name;
-    NullableArray<String> configuration_keys;  // null: all
+    String resource_name{};
+    NullableArray<String> configuration_keys{};  // null: all
 
     static void describe(auto& field, auto& self) {
       field("resource_type", self.resource_type);
@@ -24,7 +24,7 @@ struct DescribeConfigsRequest {
     }
   };
 
-  Array<Resource> resources;
+  Array<Resource> resources{};
   bool include_synonyms = false;
   bool include_documentation = false;
 
@@ -40,8 +40,8 @@ struct DescribeConfigsResponse {
   static constexpr bool kIsRequest = false;
 
   struct Synonym {
-    String name;
-    NullableString value;
+    String name{};
+    NullableString value{};
     std::int8_t source = 0;
 
     static void describe(auto& field, auto& self) {
@@ -51,15 +51,15 @@ struct DescribeConfigsResponse {
     }
   };
   struct Config {
-    String name;
-    NullableString value;
+    String name{};
+    NullableString value{};
     bool read_only = false;
     std::int8_t config_source = -1;  // 1 topic, 4 static broker, 5 default
     bool is_sensitive = false;
-    Array<Synonym> synonyms;
+    Array<Synonym> synonyms{};
     std::int8_t config_type =
         0;  // 1 boolean, 2 string, 3 int, 4 short, 5 long, 6 double, 7 list, 8 class, 9 password
-    NullableString documentation;
+    NullableString documentation{};
 
     static void describe(auto& field, auto& self) {
       field("name", self.name);
@@ -74,10 +74,10 @@ struct DescribeConfigsResponse {
   };
   struct Resource {
     ErrorCode error_code = ErrorCode::none;
-    NullableString error_message;
+    NullableString error_message{};
     std::int8_t resource_type = 0;
-    String resource_name;
-    Array<Config> configs;
+    String resource_name{};
+    Array<Config> configs{};
 
     static void describe(auto& field, auto& self) {
       field("error_code", self.error_code);
@@ -89,7 +89,7 @@ struct DescribeConfigsResponse {
   };
 
   std::int32_t throttle_time_ms = 0;
-  Array<Resource> results;
+  Array<Resource> results{};
 
   static void describe(auto& field, auto& self) {
     field("throttle_time_ms", self.throttle_time_ms);

@@ -32,8 +32,8 @@ struct FetchRequest {
     }
   };
   struct Topic {
-    String topic;
-    Array<Partition> partitions;
+    String topic{};
+    Array<Partition> partitions{};
 
     static void describe(auto& field, auto& self) {
       field("topic", self.topic);
@@ -41,8 +41,8 @@ struct FetchRequest {
     }
   };
   struct ForgottenTopic {
-    String topic;
-    Array<std::int32_t> partitions;
+    String topic{};
+    Array<std::int32_t> partitions{};
 
     static void describe(auto& field, auto& self) {
       field("topic", self.topic, {.since = 7});
@@ -50,7 +50,7 @@ struct FetchRequest {
     }
   };
 
-  NullableString cluster_id;  // tagged
+  NullableString cluster_id{};  // tagged
   std::int32_t replica_id = -1;
   std::int32_t max_wait_ms = 0;
   std::int32_t min_bytes = 0;
@@ -58,9 +58,9 @@ struct FetchRequest {
   std::int8_t isolation_level = 0;  // 0 read uncommitted, 1 read committed
   std::int32_t session_id = 0;
   std::int32_t session_epoch = -1;
-  Array<Topic> topics;
-  Array<ForgottenTopic> forgotten_topics_data;
-  String rack_id;
+  Array<Topic> topics{};
+  Array<ForgottenTopic> forgotten_topics_data{};
+  String rack_id{};
 
   static void describe(auto& field, auto& self) {
     field("replica_id", self.replica_id);
@@ -118,11 +118,11 @@ struct FetchResponse {
     std::int64_t high_watermark = 0;
     std::int64_t last_stable_offset = -1;
     std::int64_t log_start_offset = -1;
-    EpochEndOffset diverging_epoch;   // tagged
-    LeaderIdAndEpoch current_leader;  // tagged
-    NullableArray<AbortedTransaction> aborted_transactions;
+    EpochEndOffset diverging_epoch{};   // tagged
+    LeaderIdAndEpoch current_leader{};  // tagged
+    NullableArray<AbortedTransaction> aborted_transactions{};
     std::int32_t preferred_read_replica = -1;
-    Records records;  // not copied by a gathering Writer
+    Records records{};  // not copied by a gathering Writer
 
     static void describe(auto& field, auto& self) {
       field("partition_index", self.partition_index);
@@ -140,8 +140,8 @@ struct FetchResponse {
     }
   };
   struct Topic {
-    String topic;
-    Array<Partition> partitions;
+    String topic{};
+    Array<Partition> partitions{};
 
     static void describe(auto& field, auto& self) {
       field("topic", self.topic);
@@ -152,7 +152,7 @@ struct FetchResponse {
   std::int32_t throttle_time_ms = 0;
   ErrorCode error_code = ErrorCode::none;
   std::int32_t session_id = 0;
-  Array<Topic> responses;
+  Array<Topic> responses{};
 
   static void describe(auto& field, auto& self) {
     field("throttle_time_ms", self.throttle_time_ms);

@@ -12,9 +12,9 @@ struct FindCoordinatorRequest {
   static constexpr ApiKey kApi = ApiKey::find_coordinator;
   static constexpr bool kIsRequest = true;
 
-  String key;                      // up to v3
-  std::int8_t key_type = 0;        // 0 group, 1 transaction
-  Array<String> coordinator_keys;  // from v4
+  String key{};                      // up to v3
+  std::int8_t key_type = 0;          // 0 group, 1 transaction
+  Array<String> coordinator_keys{};  // from v4
 
   static void describe(auto& field, auto& self) {
     field("key", self.key, {.until = 3});
@@ -28,12 +28,12 @@ struct FindCoordinatorResponse {
   static constexpr bool kIsRequest = false;
 
   struct Coordinator {
-    String key;
+    String key{};
     std::int32_t node_id = 0;
-    String host;
+    String host{};
     std::int32_t port = 0;
     ErrorCode error_code = ErrorCode::none;
-    NullableString error_message;
+    NullableString error_message{};
 
     static void describe(auto& field, auto& self) {
       field("key", self.key);
@@ -47,11 +47,11 @@ struct FindCoordinatorResponse {
 
   std::int32_t throttle_time_ms = 0;
   ErrorCode error_code = ErrorCode::none;
-  NullableString error_message;
+  NullableString error_message{};
   std::int32_t node_id = 0;
-  String host;
+  String host{};
   std::int32_t port = 0;
-  Array<Coordinator> coordinators;
+  Array<Coordinator> coordinators{};
 
   static void describe(auto& field, auto& self) {
     field("throttle_time_ms", self.throttle_time_ms, {.since = 1});

@@ -12,10 +12,10 @@ struct HeartbeatRequest {
   static constexpr ApiKey kApi = ApiKey::heartbeat;
   static constexpr bool kIsRequest = true;
 
-  String group_id;
+  String group_id{};
   std::int32_t generation_id = 0;
-  String member_id;
-  NullableString group_instance_id;
+  String member_id{};
+  NullableString group_instance_id{};
 
   static void describe(auto& field, auto& self) {
     field("group_id", self.group_id);

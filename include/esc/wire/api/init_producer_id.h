@@ -12,7 +12,7 @@ struct InitProducerIdRequest {
   static constexpr ApiKey kApi = ApiKey::init_producer_id;
   static constexpr bool kIsRequest = true;
 
-  NullableString transactional_id;
+  NullableString transactional_id{};
   std::int32_t transaction_timeout_ms = 0;
   std::int64_t producer_id = -1;
   std::int16_t producer_epoch = -1;

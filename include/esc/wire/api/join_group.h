@@ -13,8 +13,8 @@ struct JoinGroupRequest {
   static constexpr bool kIsRequest = true;
 
   struct Protocol {
-    String name;
-    Bytes metadata;
+    String name{};
+    Bytes metadata{};
 
     static void describe(auto& field, auto& self) {
       field("name", self.name);
@@ -22,14 +22,14 @@ struct JoinGroupRequest {
     }
   };
 
-  String group_id;
+  String group_id{};
   std::int32_t session_timeout_ms = 0;
   std::int32_t rebalance_timeout_ms = -1;
-  String member_id;
-  NullableString group_instance_id;
-  String protocol_type;
-  Array<Protocol> protocols;
-  NullableString reason;
+  String member_id{};
+  NullableString group_instance_id{};
+  String protocol_type{};
+  Array<Protocol> protocols{};
+  NullableString reason{};
 
   static void describe(auto& field, auto& self) {
     field("group_id", self.group_id);
@@ -48,9 +48,9 @@ struct JoinGroupResponse {
   static constexpr bool kIsRequest = false;
 
   struct Member {
-    String member_id;
-    NullableString group_instance_id;
-    Bytes metadata;
+    String member_id{};
+    NullableString group_instance_id{};
+    Bytes metadata{};
 
     static void describe(auto& field, auto& self) {
       field("member_id", self.member_id);
@@ -62,12 +62,12 @@ struct JoinGroupResponse {
   std::int32_t throttle_time_ms = 0;
   ErrorCode error_code = ErrorCode::none;
   std::int32_t generation_id = -1;
-  NullableString protocol_type;
-  NullableString protocol_name;
-  String leader;
+  NullableString protocol_type{};
+  NullableString protocol_name{};
+  String leader{};
   bool skip_assignment = false;
-  String member_id;
-  Array<Member> members;
+  String member_id{};
+  Array<Member> members{};
 
   static void describe(auto& field, auto& self) {
     field("throttle_time_ms", self.throttle_time_ms, {.since = 2});

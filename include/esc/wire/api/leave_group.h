@@ -13,9 +13,9 @@ struct LeaveGroupRequest {
   static constexpr bool kIsRequest = true;
 
   struct Member {
-    String member_id;
-    NullableString group_instance_id;
-    NullableString reason;
+    String member_id{};
+    NullableString group_instance_id{};
+    NullableString reason{};
 
     static void describe(auto& field, auto& self) {
       field("member_id", self.member_id);
@@ -24,9 +24,9 @@ struct LeaveGroupRequest {
     }
   };
 
-  String group_id;
-  String member_id;
-  Array<Member> members;
+  String group_id{};
+  String member_id{};
+  Array<Member> members{};
 
   static void describe(auto& field, auto& self) {
     field("group_id", self.group_id);
@@ -40,8 +40,8 @@ struct LeaveGroupResponse {
   static constexpr bool kIsRequest = false;
 
   struct Member {
-    String member_id;
-    NullableString group_instance_id;
+    String member_id{};
+    NullableString group_instance_id{};
     ErrorCode error_code = ErrorCode::none;
 
     static void describe(auto& field, auto& self) {
@@ -53,7 +53,7 @@ struct LeaveGroupResponse {
 
   std::int32_t throttle_time_ms = 0;
   ErrorCode error_code = ErrorCode::none;
-  Array<Member> members;
+  Array<Member> members{};
 
   static void describe(auto& field, auto& self) {
     field("throttle_time_ms", self.throttle_time_ms, {.since = 1});

@@ -29,8 +29,8 @@ struct ListOffsetsRequest {
     }
   };
   struct Topic {
-    String name;
-    Array<Partition> partitions;
+    String name{};
+    Array<Partition> partitions{};
 
     static void describe(auto& field, auto& self) {
       field("name", self.name);
@@ -40,7 +40,7 @@ struct ListOffsetsRequest {
 
   std::int32_t replica_id = -1;
   std::int8_t isolation_level = 0;
-  Array<Topic> topics;
+  Array<Topic> topics{};
 
   static void describe(auto& field, auto& self) {
     field("replica_id", self.replica_id);
@@ -69,8 +69,8 @@ struct ListOffsetsResponse {
     }
   };
   struct Topic {
-    String name;
-    Array<Partition> partitions;
+    String name{};
+    Array<Partition> partitions{};
 
     static void describe(auto& field, auto& self) {
       field("name", self.name);
@@ -79,7 +79,7 @@ struct ListOffsetsResponse {
   };
 
   std::int32_t throttle_time_ms = 0;
-  Array<Topic> topics;
+  Array<Topic> topics{};
 
   static void describe(auto& field, auto& self) {
     field("throttle_time_ms", self.throttle_time_ms, {.since = 2});

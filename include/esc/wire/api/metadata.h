@@ -18,8 +18,8 @@ struct MetadataRequest {
   static constexpr bool kIsRequest = true;
 
   struct Topic {
-    Uuid topic_id;
-    NullableString name;
+    Uuid topic_id{};
+    NullableString name{};
 
     static void describe(auto& field, auto& self) {
       field("topic_id", self.topic_id, {.since = 10});
@@ -28,7 +28,7 @@ struct MetadataRequest {
   };
 
   // v0: an empty array asks for all topics. v1 and later: null asks for all, empty for none.
-  NullableArray<Topic> topics;
+  NullableArray<Topic> topics{};
   bool allow_auto_topic_creation = true;
   bool include_cluster_authorized_operations = false;
   bool include_topic_authorized_operations = false;
@@ -48,9 +48,9 @@ struct MetadataResponse {
 
   struct Broker {
     std::int32_t node_id = 0;
-    String host;
+    String host{};
     std::int32_t port = 0;
-    NullableString rack;
+    NullableString rack{};
 
     static void describe(auto& field, auto& self) {
       field("node_id", self.node_id);
@@ -64,9 +64,9 @@ struct MetadataResponse {
     std::int32_t partition_index = 0;
     std::int32_t leader_id = 0;
     std::int32_t leader_epoch = -1;
-    Array<std::int32_t> replica_nodes;
-    Array<std::int32_t> isr_nodes;
-    Array<std::int32_t> offline_replicas;
+    Array<std::int32_t> replica_nodes{};
+    Array<std::int32_t> isr_nodes{};
+    Array<std::int32_t> offline_replicas{};
 
     static void describe(auto& field, auto& self) {
       field("error_code", self.error_code);
@@ -80,10 +80,10 @@ struct MetadataResponse {
   };
   struct Topic {
     ErrorCode error_code = ErrorCode::none;
-    NullableString name;  // null from v12, for an unknown topic id
-    Uuid topic_id;
+    NullableString name{};  // null from v12, for an unknown topic id
+    Uuid topic_id{};
     bool is_internal = false;
-    Array<Partition> partitions;
+    Array<Partition> partitions{};
     std::int32_t topic_authorized_operations = kNoAuthorizedOperations;
 
     static void describe(auto& field, auto& self) {
@@ -97,10 +97,10 @@ struct MetadataResponse {
   };
 
   std::int32_t throttle_time_ms = 0;
-  Array<Broker> brokers;
-  NullableString cluster_id;
+  Array<Broker> brokers{};
+  NullableString cluster_id{};
   std::int32_t controller_id = -1;  // must be one of `brokers`, or clients keep asking
-  Array<Topic> topics;
+  Array<Topic> topics{};
   std::int32_t cluster_authorized_operations = kNoAuthorizedOperations;
 
   static void describe(auto& field, auto& self) {

@@ -16,7 +16,7 @@ struct OffsetCommitRequest {
     std::int32_t partition_index = 0;
     std::int64_t committed_offset = 0;
     std::int32_t committed_leader_epoch = -1;
-    NullableString committed_metadata;
+    NullableString committed_metadata{};
 
     static void describe(auto& field, auto& self) {
       field("partition_index", self.partition_index);
@@ -26,8 +26,8 @@ struct OffsetCommitRequest {
     }
   };
   struct Topic {
-    String name;
-    Array<Partition> partitions;
+    String name{};
+    Array<Partition> partitions{};
 
     static void describe(auto& field, auto& self) {
       field("name", self.name);
@@ -35,12 +35,12 @@ struct OffsetCommitRequest {
     }
   };
 
-  String group_id;
+  String group_id{};
   std::int32_t generation_id_or_member_epoch = -1;
-  String member_id;
-  NullableString group_instance_id;
+  String member_id{};
+  NullableString group_instance_id{};
   std::int64_t retention_time_ms = -1;
-  Array<Topic> topics;
+  Array<Topic> topics{};
 
   static void describe(auto& field, auto& self) {
     field("group_id", self.group_id);
@@ -66,8 +66,8 @@ struct OffsetCommitResponse {
     }
   };
   struct Topic {
-    String name;
-    Array<Partition> partitions;
+    String name{};
+    Array<Partition> partitions{};
 
     static void describe(auto& field, auto& self) {
       field("name", self.name);
@@ -76,7 +76,7 @@ struct OffsetCommitResponse {
   };
 
   std::int32_t throttle_time_ms = 0;
-  Array<Topic> topics;
+  Array<Topic> topics{};
 
   static void describe(auto& field, auto& self) {
     field("throttle_time_ms", self.throttle_time_ms, {.since = 3});

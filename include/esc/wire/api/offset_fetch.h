@@ -13,8 +13,8 @@ struct OffsetFetchRequest {
   static constexpr bool kIsRequest = true;
 
   struct Topic {
-    String name;
-    Array<std::int32_t> partition_indexes;
+    String name{};
+    Array<std::int32_t> partition_indexes{};
 
     static void describe(auto& field, auto& self) {
       field("name", self.name);
@@ -22,8 +22,8 @@ struct OffsetFetchRequest {
     }
   };
   struct GroupTopic {
-    String name;
-    Array<std::int32_t> partition_indexes;
+    String name{};
+    Array<std::int32_t> partition_indexes{};
 
     static void describe(auto& field, auto& self) {
       field("name", self.name);
@@ -31,8 +31,8 @@ struct OffsetFetchRequest {
     }
   };
   struct Group {
-    String group_id;
-    NullableArray<GroupTopic> topics;
+    String group_id{};
+    NullableArray<GroupTopic> topics{};
 
     static void describe(auto& field, auto& self) {
       field("group_id", self.group_id);
@@ -40,9 +40,9 @@ struct OffsetFetchRequest {
     }
   };
 
-  String group_id;              // up to v7
-  NullableArray<Topic> topics;  // up to v7; null from v2: all topics of the group
-  Array<Group> groups;          // from v8
+  String group_id{};              // up to v7
+  NullableArray<Topic> topics{};  // up to v7; null from v2: all topics of the group
+  Array<Group> groups{};          // from v8
   bool require_stable = false;
 
   static void describe(auto& field, auto& self) {
@@ -61,7 +61,7 @@ struct OffsetFetchResponse {
     std::int32_t partition_index = 0;
     std::int64_t committed_offset = 0;
     std::int32_t committed_leader_epoch = -1;
-    NullableString metadata;
+    NullableString metadata{};
     ErrorCode error_code = ErrorCode::none;
 
     static void describe(auto& field, auto& self) {
@@ -73,8 +73,8 @@ struct OffsetFetchResponse {
     }
   };
   struct Topic {
-    String name;
-    Array<Partition> partitions;
+    String name{};
+    Array<Partition> partitions{};
 
     static void describe(auto& field, auto& self) {
       field("name", self.name);
@@ -85,7 +85,7 @@ struct OffsetFetchResponse {
     std::int32_t partition_index = 0;
     std::int64_t committed_offset = 0;
     std::int32_t committed_leader_epoch = -1;
-    NullableString metadata;
+    NullableString metadata{};
     ErrorCode error_code = ErrorCode::none;
 
     static void describe(auto& field, auto& self) {
@@ -97,8 +97,8 @@ struct OffsetFetchResponse {
     }
   };
   struct GroupTopic {
-    String name;
-    Array<GroupPartition> partitions;
+    String name{};
+    Array<GroupPartition> partitions{};
 
     static void describe(auto& field, auto& self) {
       field("name", self.name);
@@ -106,8 +106,8 @@ struct OffsetFetchResponse {
     }
   };
   struct Group {
-    String group_id;
-    Array<GroupTopic> topics;
+    String group_id{};
+    Array<GroupTopic> topics{};
     ErrorCode error_code = ErrorCode::none;
 
     static void describe(auto& field, auto& self) {
@@ -118,9 +118,9 @@ struct OffsetFetchResponse {
   };
 
   std::int32_t throttle_time_ms = 0;
-  Array<Topic> topics;                     // up to v7
+  Array<Topic> topics{};                   // up to v7
   ErrorCode error_code = ErrorCode::none;  // up to v7
-  Array<Group> groups;                     // from v8
+  Array<Group> groups{};                   // from v8
 
   static void describe(auto& field, auto& self) {
     field("throttle_time_ms", self.throttle_time_ms, {.since = 3});

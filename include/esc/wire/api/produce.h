@@ -14,7 +14,7 @@ struct ProduceRequest {
 
   struct Partition {
     std::int32_t index = 0;
-    NullableBytes records;  // exactly one record batch v2; see record_batch.h
+    NullableBytes records{};  // exactly one record batch v2; see record_batch.h
 
     static void describe(auto& field, auto& self) {
       field("index", self.index);
@@ -22,8 +22,8 @@ struct ProduceRequest {
     }
   };
   struct Topic {
-    String name;
-    Array<Partition> partition_data;
+    String name{};
+    Array<Partition> partition_data{};
 
     static void describe(auto& field, auto& self) {
       field("name", self.name);
@@ -31,10 +31,10 @@ struct ProduceRequest {
     }
   };
 
-  NullableString transactional_id;
+  NullableString transactional_id{};
   std::int16_t acks = 0;  // 0, 1, or -1 for all
   std::int32_t timeout_ms = 0;
-  Array<Topic> topic_data;
+  Array<Topic> topic_data{};
 
   static void describe(auto& field, auto& self) {
     field("transactional_id", self.transactional_id, {.since = 3, .nullable_since = 3});
@@ -50,7 +50,7 @@ struct ProduceResponse {
 
   struct RecordError {
     std::int32_t batch_index = 0;
-    NullableString batch_index_error_message;
+    NullableString batch_index_error_message{};
 
     static void describe(auto& field, auto& self) {
       field("batch_index", self.batch_index, {.since = 8});
@@ -63,8 +63,8 @@ struct ProduceResponse {
     std::int64_t base_offset = 0;
     std::int64_t log_append_time_ms = -1;  // -1 unless the topic stamps LogAppendTime
     std::int64_t log_start_offset = -1;
-    Array<RecordError> record_errors;
-    NullableString error_message;
+    Array<RecordError> record_errors{};
+    NullableString error_message{};
 
     static void describe(auto& field, auto& self) {
       field("index", self.index);
@@ -77,8 +77,8 @@ struct ProduceResponse {
     }
   };
   struct Topic {
-    String name;
-    Array<Partition> partition_responses;
+    String name{};
+    Array<Partition> partition_responses{};
 
     static void describe(auto& field, auto& self) {
       field("name", self.name);
@@ -86,7 +86,7 @@ struct ProduceResponse {
     }
   };
 
-  Array<Topic> responses;
+  Array<Topic> responses{};
   std::int32_t throttle_time_ms = 0;
 
   static void describe(auto& field, auto& self) {

@@ -13,8 +13,8 @@ struct SyncGroupRequest {
   static constexpr bool kIsRequest = true;
 
   struct Assignment {
-    String member_id;
-    Bytes assignment;
+    String member_id{};
+    Bytes assignment{};
 
     static void describe(auto& field, auto& self) {
       field("member_id", self.member_id);
@@ -22,13 +22,13 @@ struct SyncGroupRequest {
     }
   };
 
-  String group_id;
+  String group_id{};
   std::int32_t generation_id = 0;
-  String member_id;
-  NullableString group_instance_id;
-  NullableString protocol_type;
-  NullableString protocol_name;
-  Array<Assignment> assignments;
+  String member_id{};
+  NullableString group_instance_id{};
+  NullableString protocol_type{};
+  NullableString protocol_name{};
+  Array<Assignment> assignments{};
 
   static void describe(auto& field, auto& self) {
     field("group_id", self.group_id);
@@ -47,9 +47,9 @@ struct SyncGroupResponse {
 
   std::int32_t throttle_time_ms = 0;
   ErrorCode error_code = ErrorCode::none;
-  NullableString protocol_type;
-  NullableString protocol_name;
-  Bytes assignment;
+  NullableString protocol_type{};
+  NullableString protocol_name{};
+  Bytes assignment{};
 
   static void describe(auto& field, auto& self) {
     field("throttle_time_ms", self.throttle_time_ms, {.since = 1});
