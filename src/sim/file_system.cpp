@@ -67,6 +67,7 @@ bool FileSystem::is_direct(int fd) const {
 }
 
 int FileSystem::open(const std::string& path, io::OpenFlags flags, int& fd) {
+  if (flags.direct_dsync && refuse_direct_) return EINVAL;
   auto found = names_.find(path);
   if (found != names_.end() && flags.create && flags.exclusive) return EEXIST;
   if (found == names_.end()) {

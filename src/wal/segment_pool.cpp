@@ -177,8 +177,8 @@ void SegmentPool::begin_create() {
   work_ = Segment{.number = start_.next_number++, .bytes = options_.segment_bytes};
   zeroed_bytes_ = 0;
   bytes_on_disk_ += work_.bytes;
-  format_path(path_, work_.number, ".seg.tmp");
-  format_path(path2_, work_.number, ".seg");
+  format_path(path_, work_.number, ".tmp");
+  format_path(path2_, work_.number, "");
   op_.path = path_.data();
   op_.path2 = path2_.data();
   op_.flags = {.write = true, .create = true};
@@ -218,17 +218,19 @@ void SegmentPool::advance(Nanos now) {
       finish_spare();
       return;
     case Step::drop_close:
-      format_path(path_, work_.number, ".seg");
+      format_path(path_, work_.number, "");
       op_.path = path_.data();
       submit(Step::drop_remove, io::DiskOp::Kind::remove);
       return;
     case Step::drop_remove:
+      // The order of removals is what recovery relies on: one that did not happen stops everything.
+      failed_ = error != Errc::ok;
+      if (failed_) return;
       bytes_on_disk_ -= work_.bytes;
       op_.path = options_.directory.c_str();
       submit(Step::drop_sync_directory, io::DiskOp::Kind::sync_dir);
       return;
     case Step::drop_sync_directory:
-      // The order of removals is what recovery relies on.
       failed_ = error != Errc::ok;
       step_ = Step::none;
       return;

@@ -61,6 +61,8 @@ class FileSystem {
   // All handles become invalid.
   void crash(CrashKind kind);
   void allow_torn_sectors(bool allow) { torn_sectors_ = allow; }
+  // As file systems without O_DIRECT: opening direct_dsync fails with EINVAL.
+  void refuse_direct(bool refuse) { refuse_direct_ = refuse; }
 
   // --- operations, used by SimDisk and SimFiles; errno or 0 ---
   // Consumes a planned fault that matches.
@@ -126,6 +128,7 @@ class FileSystem {
   int next_fd_ = 1000;
   std::uint64_t capacity_ = UINT64_MAX;
   bool torn_sectors_ = true;
+  bool refuse_direct_ = false;
   std::vector<Fault> faults_;
 };
 
