@@ -162,7 +162,10 @@ def check_function_lengths(path, code):
         match = start.match(line)
         if not match or len(match.group(1)) > 4 or control.match(line) or re.search(r"=\s*\{\s*$", line):
             continue
-        closing = match.group(1) + "}"
+        head = begin   # parameters and member initialisers may have wrapped onto further lines
+        while head > 0 and lines[head - 1].strip() and not re.search(r"[;{}:]\s*$", lines[head - 1]):
+            head -= 1
+        closing = re.match(" *", lines[head]).group() + "}"
         for end in range(begin + 1, len(lines)):
             if lines[end].startswith(closing):
                 # A switch that maps names one to a line is a table, however long.

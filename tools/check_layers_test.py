@@ -81,6 +81,12 @@ class PlantedViolations(unittest.TestCase):
         self.write("src/wal/wal.cpp", "int f(int a) {\n" + "  a++;\n" * 70 + "}\n")
         self.assertFalse(any("function" in line for line in self.findings()))
 
+    def test_wrapped_heads_end_where_the_function_ends(self):
+        self.write("src/wal/wal.cpp", "Wal::Wal(int a)\n    : a_(a), b_(a) {\n  a++;\n}\n\n" + "int x();\n" * 80 + "    }\n")
+        self.assertEqual(self.findings(), [])
+        self.write("src/wal/wal.cpp", "Wal::Wal(int a)\n    : a_(a), b_(a) {\n" + "  a++;\n" * 71 + "}\n")
+        self.assert_found("function of 71 lines")
+
     def test_dead_files(self):
         self.write("src/wal/forgotten.cpp", "int x;\n")
         self.assert_found("src/wal/forgotten.cpp", "dead file")
