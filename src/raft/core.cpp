@@ -148,8 +148,8 @@ void Core::persisted(const WriteMark& mark, Effects& effects) {
   const HardState& seen = mark.hard_state;
   const bool newer = seen.term > durable_hard_state_.term ||
                      (seen.term == durable_hard_state_.term && durable_hard_state_.vote == NodeId(0));
+  const Index acknowledged = durable_for_leader();  // before: a durable term may be what was missing
   if (newer) durable_hard_state_ = seen;
-  const Index acknowledged = durable_for_leader();
   // A mark of an earlier epoch says nothing about entries: what it covered may have been truncated
   // and even appended again since. The write that truncated brings its own mark.
   const bool current = mark.epoch == epoch_ || config_.plant == Plant::stale_mark_counted;
