@@ -30,13 +30,16 @@ bool RecordReader::open(wire::BatchView batch) {
   }
 }
 
-MeasuringSink::MeasuringSink(const Window& window, std::uint64_t run_id, bool check,
-                             std::vector<std::int64_t> from)
-    : window_(window),
-      run_id_(run_id),
+MeasuringSink::MeasuringSink(std::uint64_t run_id, bool check, std::vector<std::int64_t> from)
+    : run_id_(run_id),
       check_(check),
       expected_(std::move(from)),
-      stats_(std::make_unique<ConsumeStats>(window)) {}
+      stats_(std::make_unique<ConsumeStats>(Window{})) {}
+
+void MeasuringSink::begin(const Window& window) {
+  window_ = window;
+  *stats_ = ConsumeStats(window);
+}
 
 void MeasuringSink::on_batch(std::uint32_t partition, wire::BatchView batch, Nanos received) {
   ConsumeStats& stats = *stats_;

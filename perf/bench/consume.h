@@ -32,7 +32,9 @@ class RecordReader {
 // receipt.
 class MeasuringSink : public BatchSink {
  public:
-  MeasuringSink(const Window& window, std::uint64_t run_id, bool check, std::vector<std::int64_t> from);
+  MeasuringSink(std::uint64_t run_id, bool check, std::vector<std::int64_t> from);
+  // Before the first batch.
+  void begin(const Window& window);
   void on_batch(std::uint32_t partition, wire::BatchView batch, Nanos received) override;
   [[nodiscard]] const ConsumeStats& stats() const { return *stats_; }
   [[nodiscard]] std::uint64_t run_events() const { return run_events_.load(std::memory_order_relaxed); }

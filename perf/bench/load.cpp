@@ -39,7 +39,7 @@ LoadThread::LoadThread(const Plan& plan)
     : plan_(plan),
       prng_(plan.run_id + plan.first_producer),
       factory_(factory_settings(plan)),
-      stats_(std::make_unique<ProduceStats>(plan.window)),
+      stats_(std::make_unique<ProduceStats>(Window{})),
       epoll_(::epoll_create1(EPOLL_CLOEXEC)) {
   ESC_ASSERT(epoll_ >= 0);
   const Options& options = *plan_.options;
@@ -52,7 +52,7 @@ LoadThread::LoadThread(const Plan& plan)
                                                                       .stats = stats_.get(),
                                                                       .ack_log = plan_.ack_log,
                                                                       .run_id = plan_.run_id,
-                                                                      .window = plan_.window},
+                                                                      .window = &window_},
                                                     number));
     schedules_.push_back(
         {.interval_nanos = interval, .phase_nanos = interval * number / options.connections});
@@ -72,19 +72,24 @@ Status LoadThread::prepare() {
   return {};
 }
 
+void LoadThread::begin(const Window& window) {
+  window_ = window;
+  *stats_ = ProduceStats(window);
+}
+
 void LoadThread::watch(Link& link) {
   epoll_event event{.events = EPOLLIN, .data = {.ptr = &link}};
   ESC_ASSERT(::epoll_ctl(epoll_, EPOLL_CTL_ADD, link.connection->fd(), &event) == 0);
 }
 
 Nanos LoadThread::due(const Schedule& schedule, std::uint64_t index) const {
-  return plan_.window.start +
+  return window_.start +
          static_cast<Nanos>(schedule.phase_nanos + static_cast<double>(index) * schedule.interval_nanos);
 }
 
 bool LoadThread::generating(Nanos now) const {
   if (stop_requested_.load(std::memory_order_relaxed)) return false;
-  return now < plan_.window.stop && (plan_.events == 0 || generated_ < plan_.events);
+  return now < window_.stop && (plan_.events == 0 || generated_ < plan_.events);
 }
 
 std::uint32_t LoadThread::choose_partition(Producer& producer, const Schedule& schedule, std::uint64_t& key) {
@@ -102,7 +107,7 @@ std::uint32_t LoadThread::choose_partition(Producer& producer, const Schedule& s
 void LoadThread::generate_open(Producer& producer, Schedule& schedule, Nanos now) {
   while (plan_.events == 0 || generated_ < plan_.events) {
     const Nanos intended = due(schedule, schedule.next);
-    if (intended > now || intended >= plan_.window.stop) return;
+    if (intended > now || intended >= window_.stop) return;
     // A client whose buffer is full keeps its events waiting; their clock runs on.
     if (factory_.batches_out() >= batches_max_) return;
     std::uint64_t key = 0;
@@ -227,7 +232,7 @@ void LoadThread::run() {
   // Timers of 1 ms must not come 50 us late, which is the kernel's default slack.
   ::prctl(PR_SET_TIMERSLACK, 1UL);
   const bool open_loop = plan_.options->rate > 0;
-  sleep_until(plan_.window.start);
+  sleep_until(window_.start);
   while (!ended_) {
     Nanos now = monotonic_nanos();
     if (needs_metadata_) {
@@ -249,8 +254,8 @@ void LoadThread::run() {
       flush_links(producer, now);
     }
     acked_so_far_.store(stats_->acked_events_ever, std::memory_order_relaxed);
-    if (now >= plan_.window.drain_until || (!generating(now) && drained())) break;
-    wait_and_receive(std::min(wake, plan_.window.drain_until));
+    if (now >= window_.drain_until || (!generating(now) && drained())) break;
+    wait_and_receive(std::min(wake, window_.drain_until));
   }
   const Nanos now = monotonic_nanos();
   for (const auto& producer : producers_) {

@@ -20,7 +20,6 @@ class LoadThread {
   struct Plan {
     const Options* options = nullptr;
     ClusterMap map;
-    Window window;
     std::uint64_t run_id = 0;
     std::uint32_t first_producer = 0;
     std::uint32_t producers = 1;
@@ -30,8 +29,9 @@ class LoadThread {
   explicit LoadThread(const Plan& plan);
   ~LoadThread();
 
-  // Connects; call before run(), so that connecting is not measured.
+  // Connects. Then begin() sets the window, so that connecting is not measured, and run() generates load.
   [[nodiscard]] Status prepare();
+  void begin(const Window& window);
   // Returns when the load has ended and is acknowledged, or at drain_until, or on failure (stats().error).
   void run();
   // From another thread: end early.
@@ -63,6 +63,7 @@ class LoadThread {
   void refresh(Nanos now);
 
   Plan plan_;
+  Window window_;
   Prng prng_;
   BatchFactory factory_;
   std::unique_ptr<ProduceStats> stats_;

@@ -164,7 +164,7 @@ void wait_until(Nanos when, const Threads& threads, const std::vector<std::uniqu
   if (progress) fmt::print(stderr, "\r                          \r");
 }
 
-std::vector<std::unique_ptr<LoadThread>> make_loads(const RunInput& input, const Window& window) {
+std::vector<std::unique_ptr<LoadThread>> make_loads(const RunInput& input) {
   const Options& options = *input.options;
   std::vector<std::unique_ptr<LoadThread>> loads;
   const std::uint32_t count = std::min(options.threads, options.connections);
@@ -174,7 +174,6 @@ std::vector<std::unique_ptr<LoadThread>> make_loads(const RunInput& input, const
     loads.push_back(std::make_unique<LoadThread>(
         LoadThread::Plan{.options = input.options,
                          .map = *input.map,
-                         .window = window,
                          .run_id = input.run_id,
                          .first_producer = first,
                          .producers = last - first,
@@ -237,9 +236,8 @@ RunResult run_produce(const RunInput& input) {
     }
     ends = *latest;
   }
-  const Window window = make_window(options);
-  auto loads = make_loads(input, window);
-  MeasuringSink sink(window, input.run_id, options.check_crc, ends);
+  auto loads = make_loads(input);
+  MeasuringSink sink(input.run_id, options.check_crc, ends);
   Fetcher fetcher(
       {.options = &options, .map = *input.map, .from = ends, .to = {}, .connections = options.consumers},
       sink);
@@ -256,9 +254,14 @@ RunResult run_produce(const RunInput& input) {
       result.error = status.error().message;
       return result;
     }
-    threads.start(fetcher, fetch_error);
   }
-  for (const auto& load : loads) threads.start(*load);
+  const Window window = make_window(options);
+  sink.begin(window);
+  if (options.consumers > 0) threads.start(fetcher, fetch_error);
+  for (const auto& load : loads) {
+    load->begin(window);
+    threads.start(*load);
+  }
   wait_until(window.measure_from, threads, loads, options);
   const Edge before = sample(options);
   wait_until(window.stop, threads, loads, options);
@@ -292,10 +295,7 @@ RunResult run_consume(const RunInput& input) {
     result.error = (from ? to : from).error().message;
     return result;
   }
-  Options now = options;
-  now.warm_up_s = 0;
-  const Window window = make_window(now);
-  MeasuringSink sink(window, 0, options.check_crc, *from);
+  MeasuringSink sink(0, options.check_crc, *from);
   Fetcher fetcher({.options = &options,
                    .map = *input.map,
                    .from = *from,
@@ -306,6 +306,10 @@ RunResult run_consume(const RunInput& input) {
     result.error = status.error().message;
     return result;
   }
+  Options now = options;
+  now.warm_up_s = 0;
+  const Window window = make_window(now);
+  sink.begin(window);
   sleep_until(window.start);
   const Edge before = sample(options);
   std::thread stopper;

@@ -253,7 +253,7 @@ void Producer::acknowledge(Batch& batch, std::int64_t base_offset, Nanos now) {
     for (const Nanos intended : batch.intended) stats.latency.record(intended, now - intended);
   }
   stats.acked_events_ever += batch.count;
-  if (context_.window.measures(now)) {
+  if (context_.window->measures(now)) {
     stats.acked_events += batch.count;
     ++stats.acked_batches;
   }
@@ -336,9 +336,9 @@ Producer::Outcome Producer::answer(Link& link, ByteView frame, Nanos now) {
     stats.error = "the server's answer to a produce request leaves out partitions";
     return Outcome::failed;
   }
-  if (context_.window.measures(now)) {
+  if (context_.window->measures(now)) {
     ++stats.acked_requests;
-    if (stats.last_ack >= context_.window.measure_from) {
+    if (stats.last_ack >= context_.window->measure_from) {
       stats.longest_gap = std::max(stats.longest_gap, now - stats.last_ack);
     }
   }
@@ -369,7 +369,7 @@ void Producer::complete_unanswered(Link& link, Nanos now) {
       acknowledge(*batch, -1, now);
       context_.factory->give_back(batch);
     }
-    if (context_.window.measures(now)) ++context_.stats->acked_requests;
+    if (context_.window->measures(now)) ++context_.stats->acked_requests;
     context_.stats->last_ack = now;
     spare_calls_.push_back(std::move(call));
   }
@@ -411,7 +411,7 @@ void Producer::abandon(Nanos now) {
   ProduceStats& stats = *context_.stats;
   const auto record = [&](const Batch& batch) {
     for (const Nanos intended : batch.intended) {
-      if (!context_.window.measures(intended)) continue;
+      if (!context_.window->measures(intended)) continue;
       stats.latency.record(intended, now - intended);
       ++stats.unfinished_events;
     }

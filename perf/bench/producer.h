@@ -48,7 +48,7 @@ class Producer {
     ProduceStats* stats = nullptr;
     AckLogWriter* ack_log = nullptr;  // null: none
     std::uint64_t run_id = 0;
-    Window window;
+    const Window* window = nullptr;
   };
   enum class Outcome : std::uint8_t { ok, needs_metadata, failed };
 

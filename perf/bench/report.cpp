@@ -38,13 +38,14 @@ std::string_view mode_name(Mode mode) {
 
 // 1234567 -> 1,234,567
 std::string grouped(double value) {
-  std::string digits = fmt::format("{:.0f}", value);
-  const std::size_t first = digits.starts_with('-') ? 1 : 0;
-  for (std::size_t at = digits.size(); at > first + 3;) {
-    at -= 3;
-    digits.insert(at, ",");
+  const std::string digits = fmt::format("{:.0f}", value);
+  std::string out;
+  for (std::size_t i = 0; i < digits.size(); ++i) {
+    const bool boundary = i > 0 && (digits.size() - i) % 3 == 0 && digits[i - 1] != '-';
+    if (boundary) out += ',';
+    out += digits[i];
   }
-  return digits;
+  return out;
 }
 
 std::string json_text(std::string_view text) {
@@ -185,6 +186,7 @@ std::vector<std::pair<std::string, Spread>> Report::spread() const {
 }
 
 std::string describe(const Options& o) {
+  if (o.mode == Mode::floors) return "floor: what no durable produce can avoid";
   if (o.mode == Mode::consume) {
     return fmt::format("consume: topic {}, {} connection(s){}", o.topic, std::max(o.consumers, 1u),
                        o.check_crc ? ", every event checked" : "");
