@@ -45,6 +45,8 @@ class Recoverer {
   Status place_unreadable();
   void order_segments();
   void note_torn(std::string detail);
+  [[nodiscard]] std::string explain(const Error& error, const Candidate& segment,
+                                    std::uint64_t position) const;
   [[nodiscard]] std::string place_of_end() const;
 
   std::span<const SegmentFile> files_;
@@ -91,6 +93,10 @@ Status Recoverer::read_headers() {
     if (state == HeaderState::unsupported)
       return fail(Errc::unsupported, fmt::format("{} at byte 0: format version {}, this program reads {}",
                                                  files_[i].name, header.version, kFormatVersion));
+    // Files get their size before their name, so that a short one has been cut.
+    if (files_[i].bytes < 2 * kSegmentHeaderBytes)
+      return fail(Errc::corruption, fmt::format("{} at byte {}: the file has been cut to {} bytes",
+                                                files_[i].name, files_[i].bytes, files_[i].bytes));
     if (state != HeaderState::valid) {
       unreadable_.push_back(i);
       continue;
@@ -140,8 +146,17 @@ Result<bool> Recoverer::accept(Candidate& segment, SegmentReader& from, std::uin
   result.used_bytes = position + bytes;
   result.last_lsn = Lsn{h.lsn};
   result.last_index_max = std::max(result.last_index_max, Index{h.last_index});
-  if (Status s = visitor_(h, (*found)->payload); !s) return std::unexpected(s.error());
+  if (Status s = visitor_(h, (*found)->payload); !s)
+    return fail(s.error().code, explain(s.error(), segment, position));
   return true;
+}
+
+// The visitor knows entries, not files: its objection gets the place, and the likely cause.
+std::string Recoverer::explain(const Error& error, const Candidate& segment, std::uint64_t position) const {
+  std::string message = fmt::format("{} at byte {}: {}", name(segment), position, error.message);
+  for (const std::size_t file : unreadable_)
+    message += fmt::format("; {} at byte 0: the segment header is unreadable", files_[file].name);
+  return message;
 }
 
 // The next frame did not fit into the segment that ended: it is the first of the next one.
