@@ -44,10 +44,26 @@ EXAMPLES
 Results go to standard output, errors to standard error with their cause and what to do. With
 --output json a successful command prints exactly one JSON document.)";
 
+std::string check_address(const std::string& text) {
+  const auto colon = text.rfind(':');
+  const auto port = colon == std::string::npos ? "" : text.substr(colon + 1);
+  if (colon != std::string::npos && colon > 0 && !port.empty() && port.size() <= 5 &&
+      port.find_first_not_of("0123456789") == std::string::npos) {
+    return {};
+  }
+  return fmt::format("'{}' is not HOST:PORT, for instance 127.0.0.1:9092", text);
+}
+
+// Every command takes the general options; its own help repeats that, since people read only that page.
+constexpr const char* kGeneral =
+    "\nThe general options --bootstrap, --timeout and --output may follow the command; esctl --help explains "
+    "them,\n"
+    "and the exit codes.";
+
 void add_topic_create(CLI::App& parent, const Options& options, Command& chosen) {
   auto* app = parent.add_subcommand("create", "Create a topic.");
   auto topic = std::make_shared<TopicCreateOptions>();
-  app->add_option("name", topic->name, "Name: letters, digits, '.', '_' and '-', at most 249")->required();
+  app->add_option("NAME", topic->name, "Name: letters, digits, '.', '_' and '-', at most 249")->required();
   app->add_option("-p,--partitions", topic->partitions,
                   "Number of partitions (default: as the server is configured)")
       ->check(CLI::Range(1, 1'000'000));
@@ -70,7 +86,7 @@ void add_topic_create(CLI::App& parent, const Options& options, Command& chosen)
 void add_topic_delete(CLI::App& parent, const Options& options, Command& chosen) {
   auto* app = parent.add_subcommand("delete", "Delete topics with all their records.");
   auto topics = std::make_shared<TopicDeleteOptions>();
-  app->add_option("name", topics->names, "Topics to delete")->required();
+  app->add_option("NAME", topics->names, "Topics to delete")->required();
   app->add_flag("--if-exists", topics->if_exists, "Succeed when a topic does not exist");
   app->footer("\nDeletion cannot be undone. Exit code 3 when a topic does not exist.");
   app->callback([&options, &chosen, topics] {
@@ -87,7 +103,7 @@ void add_topic(CLI::App& root, const Options& options, Command& chosen) {
   auto* describe = app->add_subcommand(
       "describe", "Show a topic: leader, replicas and offsets of each partition, and its settings.");
   auto name = std::make_shared<std::string>();
-  describe->add_option("name", *name, "The topic")->required();
+  describe->add_option("NAME", *name, "The topic")->required();
   describe->callback(
       [&options, &chosen, name] { chosen = [&options, name] { return topic_describe(options, *name); }; });
   add_topic_delete(*app, options, chosen);
@@ -109,7 +125,7 @@ void add_wal(CLI::App& root, const Options& options, Command& chosen) {
                                    "Print what the write-ahead logs of a data directory hold: segments, "
                                    "frames, and where they are damaged.");
   auto what = std::make_shared<WalDumpOptions>();
-  dump->add_option("directory", what->directory, "Data directory of a server, or the directory of one group")
+  dump->add_option("DIRECTORY", what->directory, "Data directory of a server, or the directory of one group")
       ->required();
   dump->add_option("-g,--group", what->group, "Only this Raft group");
   dump->add_flag("-e,--entries", what->entries, "Also print every entry of every frame");
@@ -121,6 +137,13 @@ void add_wal(CLI::App& root, const Options& options, Command& chosen) {
       [&options, &chosen, what] { chosen = [&options, what] { return wal_dump(options, *what); }; });
 }
 
+void mention_general_options(CLI::App& app) {
+  for (CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
+    command->footer(command->get_footer() + kGeneral);
+    mention_general_options(*command);
+  }
+}
+
 int run(int argc, char** argv) {
   Options options;
   Command chosen;
@@ -129,6 +152,7 @@ int run(int argc, char** argv) {
   app.add_option("-b,--bootstrap", options.bootstrap, "Address of any node's Kafka listener")
       ->envname("ESC_BOOTSTRAP")
       ->type_name("HOST:PORT")
+      ->check(check_address)
       ->capture_default_str();
   app.add_option("-t,--timeout", options.timeout_s, "Give up after this long")
       ->type_name("SECONDS")
@@ -147,6 +171,7 @@ int run(int argc, char** argv) {
   add_topic(app, options, chosen);
   add_cluster(app, options, chosen);
   add_wal(app, options, chosen);
+  mention_general_options(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -200,7 +200,8 @@ def confluent_produce(server, topic, codec, sent, **settings):
             failures.append(str(error))
 
     for r in sent:
-        producer.produce(topic, r.value, r.key, r.partition, delivered, r.timestamp, list(r.headers))
+        producer.produce(topic, r.value, r.key, r.partition, on_delivery=delivered, timestamp=r.timestamp,
+                         headers=list(r.headers))
         producer.poll(0)
     check_equal(producer.flush(30), 0, "confluent: records not delivered in time")
     check(not failures, f"confluent: {failures[:3]}")

@@ -96,7 +96,7 @@ def failures_have_their_exit_codes_and_say_what_to_do(context):
         (NOT_FOUND, ["wal", "dump", "/no/such/directory"], "/no/such/directory"),
         (USAGE, [], ""),
         (USAGE, ["topic"], ""),
-        (USAGE, ["topic", "create"], "name"),
+        (USAGE, ["topic", "create"], "NAME"),
         (USAGE, ["topic", "create", "x", "--partitions", "0"], "partitions"),
         (USAGE, ["topic", "create", "x", "--config", "oops"], "KEY=VALUE"),
         (USAGE, ["topic", "list", "--output", "xml"], "output"),
