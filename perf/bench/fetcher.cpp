@@ -15,6 +15,8 @@ namespace {
 
 constexpr std::int16_t kFetchVersion = 11;
 constexpr Nanos kConnectTimeout = 5 * kSecond;
+// A reader that knows its end and gets nothing for so long has a server that serves nothing.
+constexpr Nanos kStallTimeout = 30 * kSecond;
 constexpr Nanos kRefreshPause = 20 * kMillisecond;
 constexpr std::size_t kArenaBytes = 16 * kMiB;
 constexpr std::size_t kRequestBytesPerPartition = 64;
@@ -105,6 +107,7 @@ void Fetcher::deliver(std::uint32_t partition, ByteView records, Nanos received)
     if (batch->next_offset() <= positions_[partition]) continue;  // older than what was asked for
     sink_.on_batch(partition, *batch, received);
     positions_[partition] = batch->next_offset();
+    last_progress_ = received;
   }
 }
 
@@ -161,16 +164,28 @@ Status Fetcher::refresh() {
   return fail(Errc::closed, "no broker knows who leads the partitions");
 }
 
+Status Fetcher::stalled() const {
+  for (std::uint32_t i = 0; i < positions_.size(); ++i) {
+    if (done(i)) continue;
+    return fail(Errc::timeout,
+                "partition " + std::to_string(i) + " ends at offset " + std::to_string(plan_.to[i]) +
+                    ", but the server serves nothing from offset " + std::to_string(positions_[i]));
+  }
+  return {};
+}
+
 Status Fetcher::run() {
   for (const auto& channel : channels_) {
     if (const Status status = ask(*channel); !status) return status;
   }
+  last_progress_ = monotonic_nanos();
   constexpr int kEventsPerWait = 32;
   epoll_event events[kEventsPerWait];
   while (!finished()) {
     if (needs_refresh_) {
       if (const Status status = refresh(); !status) return status;
     }
+    if (!plan_.to.empty() && monotonic_nanos() - last_progress_ > kStallTimeout) return stalled();
     const int ready = ::epoll_wait(epoll_, events, kEventsPerWait, 20);
     for (int i = 0; i < ready; ++i) {
       Channel& channel = *static_cast<Channel*>(events[i].data.ptr);

@@ -57,6 +57,7 @@ class Fetcher {
   [[nodiscard]] Status ask(Channel& channel);
   [[nodiscard]] Status take(Channel& channel, ByteView frame);
   [[nodiscard]] Status refresh();
+  [[nodiscard]] Status stalled() const;
   void deliver(std::uint32_t partition, ByteView records, Nanos received);
 
   Plan plan_;
@@ -67,6 +68,7 @@ class Fetcher {
   std::vector<std::byte> memory_;
   Arena arena_;
   bool needs_refresh_ = false;
+  Nanos last_progress_ = 0;
   std::uint64_t fetches_ = 0;
   std::atomic<bool> stop_requested_{false};
 };
