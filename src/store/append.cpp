@@ -230,6 +230,7 @@ void SegmentedLog::append_commit() {
   ESC_ASSERT(segments_.back()->bytes == append_position_);
   rolled_.erase(rolled_.begin(), rolled_.begin() + static_cast<std::ptrdiff_t>(rolled));
   next_ = segments_.back()->next;
+  if (rolled > 0) drop_segments();
   start_write_back(*segments_.back());
   append_finish(Errc::ok);
 }

@@ -46,7 +46,6 @@ struct CachedFile : ListNode<CachedFile> {
 class FileCache {
  public:
   FileCache(io::Disk& disk, io::Files* files, const ResourceLimits& limits, ResourceStats& stats);
-  ~FileCache();
 
   // True: the file is open and pinned. False: `waiter.ready` will be called, pinned when its error is ok.
   [[nodiscard]] bool acquire(CachedFile& file, detail::FileWaiter& waiter);

@@ -49,7 +49,7 @@ Status SegmentedLog::recover(io::Files& files, const PartitionState& state) {
   log_start_ = state.log_start_offset;
   next_ = state.next_offset;
 
-  std::map<Offset, std::uint64_t> present;  // .log files
+  std::map<Offset, std::uint64_t> present;  // segments: bytes of the .log file
   const auto exists = files.exists(directory_);
   if (!exists) return std::unexpected(exists.error());
   if (*exists) {
@@ -61,7 +61,9 @@ Status SegmentedLog::recover(io::Files& files, const PartitionState& state) {
     for (const auto& entry : *entries) {
       if (const auto base = parse_segment_name(entry.name, ".log")) {
         present[*base] = entry.bytes;
-      } else if (!parse_segment_name(entry.name, ".index")) {
+      } else if (const auto index_base = parse_segment_name(entry.name, ".index")) {
+        (void)present.try_emplace(*index_base, 0);  // perhaps all that is left of a removed segment
+      } else {
         notes_.push_back(directory_ + "/" + entry.name +
                          " is not a file of this partition; it is left alone");
       }
@@ -94,7 +96,7 @@ Status SegmentedLog::recover(io::Files& files, const PartitionState& state) {
       continue;
     }
     orphans_.push_back(base);
-    if (base < next_) {
+    if (base < next_ && file_bytes > 0) {
       notes_.push_back(segment_path(directory_, base, ".log") + " (" + std::to_string(file_bytes) +
                        " bytes) is not named by the checkpoint; it is left alone");
     }

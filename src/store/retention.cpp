@@ -29,11 +29,14 @@ void SegmentedLog::set_log_start(Offset offset) {
   ESC_ASSERT(offset <= next_);
   if (offset <= log_start_) return;
   log_start_ = offset;
+  drop_segments();
+}
+
+void SegmentedLog::drop_segments() {
   std::size_t dropped = 0;
-  // The active segment stays, whatever the offset: it is being written.
-  while (dropped + 1 < segments_.size() && segments_[dropped]->next <= offset) {
+  // The active segment stays, even when all of it is below: it is being written. It goes when it is full.
+  while (dropped + 1 < segments_.size() && segments_[dropped]->next <= log_start_) {
     bytes_ -= segments_[dropped]->bytes;
-    segments_[dropped]->syncing = false;
     removed_.push_back(std::move(segments_[dropped]));
     ++dropped;
   }
@@ -41,7 +44,7 @@ void SegmentedLog::set_log_start(Offset offset) {
 }
 
 void SegmentedLog::release_removed() {
-  for (auto& segment : removed_) segment->released = true;
+  for (auto& segment : removed_) segment->released |= segment->unnamed;
   remove_next();
 }
 
@@ -109,6 +112,7 @@ void SegmentedLog::destroy_start() {
   }
   for (const Offset base : orphans_) removed_.push_back(new_segment(base, 0));
   orphans_.clear();
+  for (auto& segment : removed_) segment->unnamed = true;
   bytes_ = 0;
   log_start_ = next_;
   release_removed();

@@ -38,7 +38,8 @@ struct Segment {
   bool syncing = false;                // the running sync covers it
   bool tail_unknown = false;           // the file may be longer than what this life wrote; cut when sealed
   bool index_saved = false;            // of a sealed segment
-  bool released = false;               // removed, and the checkpoint does not name it any more
+  bool unnamed = false;                // removed before the last sync began: its checkpoint does not name it
+  bool released = false;               // removed, and that checkpoint is durable
   std::uint32_t users = 0;             // operations that hold a pointer to it
   std::uint64_t write_back_bytes = 0;  // up to here the kernel was told to start writing
   std::uint64_t index_saved_bytes = 0;

@@ -24,6 +24,7 @@ class SegmentedLog final : public PartitionLog {
   void read(ReadOp& op) override;
   void find_time(TimeOp& op) override;
   void sync(SyncOp& op) override;
+  [[nodiscard]] bool needs_sync() const override;
   [[nodiscard]] Offset log_start_offset() const override { return log_start_; }
   [[nodiscard]] Offset next_offset() const override { return next_; }
   [[nodiscard]] std::uint64_t bytes() const override { return bytes_; }
@@ -84,6 +85,7 @@ class SegmentedLog final : public PartitionLog {
   void sync_finish(Errc error);
   void sync_disk(void (SegmentedLog::*next)());
   // retention.cpp
+  void drop_segments();
   void remove_next();
   void remove_log_file();
   void remove_index_file();

@@ -1,4 +1,5 @@
 // Making everything appended durable (part of a checkpoint, off the data path), then saving indexes.
+#include <algorithm>
 #include <cerrno>
 
 #include "esc/base/assert.h"
@@ -24,12 +25,21 @@ void SegmentedLog::sync(SyncOp& op) {
     segment->syncing = segment->dirty;
     segment->dirty = false;
   }
+  for (auto& segment : removed_) segment->unnamed = true;
   // Cold, once in a segment's life: a partition that has some size gets a full index.
   if (!segments_.empty()) {
     SegmentIndex& index = segments_.back()->index;
     if (index.entries().size() * 2 > index.capacity()) index.reserve(kIndexEntriesMax);
   }
   sync_next();
+}
+
+bool SegmentedLog::needs_sync() const {
+  if (directory_dirty_ || parent_dirty_) return true;
+  const auto dirty = [](const auto& segment) { return segment->dirty || segment->syncing; };
+  const auto waiting = [](const auto& segment) { return !segment->released; };
+  return std::any_of(segments_.begin(), segments_.end(), dirty) ||
+         std::any_of(removed_.begin(), removed_.end(), waiting);
 }
 
 void SegmentedLog::sync_disk(void (SegmentedLog::*next)()) {
@@ -45,10 +55,11 @@ void SegmentedLog::sync_disk(void (SegmentedLog::*next)()) {
 
 void SegmentedLog::sync_next() {
   sync_segment_ = nullptr;
-  for (auto& segment : segments_) {
-    if (!segment->syncing) continue;
-    sync_segment_ = segment.get();
-    break;
+  // Also those that were dropped since the sync began: its checkpoint names them.
+  for (auto* row : {&removed_, &segments_}) {
+    for (auto& segment : *row) {
+      if (segment->syncing) sync_segment_ = segment.get();
+    }
   }
   if (sync_segment_ == nullptr) {
     sync_directory();

@@ -156,6 +156,8 @@ class PartitionLog {
   // A partition created while running: no file access at all.
   [[nodiscard]] static std::unique_ptr<PartitionLog> create(io::Disk& disk, const std::string& directory,
                                                             const Options& options);
+  // Only when idle(), or when the disk is gone with everything in flight (a simulated crash). Closes files,
+  // blocking.
   virtual ~PartitionLog() = default;
 
   // One append at a time. After no_space the log is unchanged and the caller may try again.
@@ -166,6 +168,9 @@ class PartitionLog {
   // Makes everything appended before the call durable (fdatasync of files written since the last sync, and of
   // the directory when files were created). One at a time.
   virtual void sync(SyncOp& op) = 0;
+  // Something was written, or segments were dropped, since the last sync: a checkpoint may pass over
+  // the logs for which this is false.
+  [[nodiscard]] virtual bool needs_sync() const = 0;
 
   [[nodiscard]] virtual Offset log_start_offset() const = 0;
   [[nodiscard]] virtual Offset next_offset() const = 0;   // end of what is in the files
@@ -183,6 +188,8 @@ class PartitionLog {
   // removed from disk in the background after reads that use them ended and after release_removed() (the
   // checkpoint no longer names them).
   virtual void set_log_start(Offset offset) = 0;
+  // The checkpoint whose snapshot() was taken at the last sync() call is durable. Releases what was dropped
+  // before that call; segments dropped while the checkpoint was being written wait for the next one.
   virtual void release_removed() = 0;
   // Deletes every file and the directory, in the background; `done` afterwards. The object must stay until
   // then.
