@@ -95,7 +95,7 @@ void Core::message(const Message& message, Effects& effects) {
     void operator()(const HeartbeatReply& m) { core.on_heartbeat_reply(message, m, effects); }
     void operator()(const VoteRequest&) {}  // handled above
     void operator()(const VoteReply& m) { core.on_vote_reply(message, m, effects); }
-    void operator()(const TimeoutNow&) { core.on_timeout_now(effects); }
+    void operator()(const TimeoutNow&) { core.on_timeout_now(message, effects); }
     void operator()(const InstallSnapshot& m) { core.on_install_snapshot(message, m, effects); }
     void operator()(const SnapshotFailed&) { core.on_snapshot_failed(message, effects); }
   };

@@ -45,12 +45,15 @@ void Core::reset_election_deadline() {
 }
 
 bool Core::may_campaign() const {
-  return configurations_.current().is_voter(config_.node);
+  return electable_ && configurations_.current().is_voter(config_.node);
 }
 
 bool Core::hears_leader() const {
   if (role_ == Role::leader) return true;  // CheckQuorum would have made it step down
-  return leader_contact_valid_ && now_ - leader_contact_ < config_.timeouts.election_timeout_min;
+  // Heartbeats reach the followers at slightly different times. Without the allowance, the one whose
+  // timer runs out first would sometimes be refused by one that heard the dead leader a moment later.
+  const Nanos allowance = config_.timeouts.heartbeat_interval / 2;
+  return leader_contact_valid_ && now_ - leader_contact_ < config_.timeouts.election_timeout_min - allowance;
 }
 
 // Raft 5.4.1: the voter's log must not be more complete than the candidate's.
@@ -65,8 +68,10 @@ void Core::start_pre_vote(Effects& effects) {
   const bool knew_leader = leader_ != NodeId(0);
   leader_ = NodeId(0);
   granted_.clear();
+  refused_.clear();
   ++pre_vote_rounds_;
-  election_timeout_ = 0;
+  const Nanos interval = config_.timeouts.heartbeat_interval;
+  election_timeout_ = prng_.between(interval, 2 * interval);
   reset_election_deadline();
   if (sole_voter()) return start_campaign(false, effects);
   role_ = Role::pre_candidate;
@@ -112,14 +117,16 @@ void Core::on_vote_request(const Message& message, const VoteRequest& request, E
   if (request.pre_vote) {
     bool granted = message.term > hard_state_.term && !sticky && current;
     // Two that lost their leader in the same instant would split the real votes. The one with the
-    // lower id yields; the other refuses in its first round only, in case it cannot win itself.
+    // lower id yields; the other refuses, unless it has been refused itself or in a later round.
     const bool rival = role_ == Role::pre_candidate && message.term == hard_state_.term.next();
     const bool log_equal = request.last_index == log_.last_index() && request.last_term == log_.last_term();
-    if (granted && rival && log_equal && message.from < config_.node && pre_vote_rounds_ <= 1)
-      granted = false;
+    const bool refused_us = std::find(refused_.begin(), refused_.end(), message.from) != refused_.end();
+    const bool hopeful = pre_vote_rounds_ <= 1 && !refused_us;
+    if (granted && rival && log_equal && message.from < config_.node && hopeful) granted = false;
     if (granted && rival && (!log_equal || message.from > config_.node)) {
       role_ = Role::follower;
       granted_.clear();
+      election_timeout_ = 0;
       reset_election_deadline();
     }
     const Term term = granted ? message.term : hard_state_.term;
@@ -143,7 +150,10 @@ void Core::on_vote_request(const Message& message, const VoteRequest& request, E
 }
 
 void Core::on_vote_reply(const Message& message, const VoteReply& reply, Effects& effects) {
-  if (!reply.granted) return;
+  if (!reply.granted) {
+    if (reply.pre_vote && role_ == Role::pre_candidate && !refused_.full()) refused_.push_back(message.from);
+    return;
+  }
   const bool expected = reply.pre_vote
                             ? role_ == Role::pre_candidate && message.term == hard_state_.term.next()
                             : role_ == Role::candidate && message.term == hard_state_.term;
@@ -183,8 +193,8 @@ void Core::on_own_state_durable(Effects& effects) {
   }
 }
 
-void Core::on_timeout_now(Effects& effects) {
-  if (role_ != Role::follower || !may_campaign()) return;
+void Core::on_timeout_now(const Message& message, Effects& effects) {
+  if (role_ != Role::follower || message.from != leader_ || !may_campaign()) return;
   start_campaign(true, effects);  // the leader has vouched for us: no pre-vote
 }
 

@@ -592,5 +592,50 @@ TEST_F(Paper, a_broken_connection_to_the_leader_starts_a_pre_vote_at_once) {
   EXPECT_EQ(core(k2).leader(), k1);
 }
 
+// The connections of the two survivors break at different moments: node 2 still hears the leader when node 3
+// asks. Once node 2's breaks too, node 3, which it has refused, must not insist on its higher rank.
+TEST_F(Paper, survivors_that_notice_at_different_times_elect_without_waiting_for_a_timeout) {
+  build();
+  elect(k1);
+  cluster_->crash(k1);
+  cluster_->unreachable(k3, k1);
+  cluster_->settle();
+  EXPECT_EQ(cluster_->leader(), NodeId(0));
+  cluster_->unreachable(k2, k1);
+  cluster_->settle();
+  EXPECT_EQ(cluster_->leader(), k2);
+}
+
+TEST_F(Paper, a_node_that_is_not_electable_follows_and_votes_but_does_not_campaign) {
+  build();
+  elect(k1);
+  core(k2).set_electable(false);
+  cluster_->crash(k1);
+  cluster_->unreachable(k2, k1);
+  EXPECT_EQ(core(k2).role(), Role::follower);
+  cluster_->run(kSecond);
+  EXPECT_EQ(cluster_->leader(), k3);
+}
+
+// Silent death (no RST): the worst failover of many, with timers only.
+TEST_F(Paper, a_silent_leader_is_replaced_within_one_election_timeout) {
+  for (std::uint64_t seed = 1; seed <= 200; ++seed) {
+    Cluster::Options options;
+    options.seed = seed;
+    build(options);
+    elect(k1);
+    cluster_->run(static_cast<Nanos>(seed % 50) * kMillisecond, kMillisecond);
+    cluster_->isolate(k1);
+    const Nanos start = cluster_->now();
+    while (cluster_->leader() == k1 && cluster_->now() - start < kSecond) {
+      cluster_->advance(kMillisecond);
+      cluster_->settle();
+    }
+    ASSERT_LE(cluster_->now() - start,
+              options.timeouts.election_timeout_max + options.timeouts.heartbeat_interval)
+        << "seed " << seed;
+  }
+}
+
 }  // namespace
 }  // namespace esc::raft::testing

@@ -14,7 +14,8 @@ namespace esc::raft {
 struct Timeouts {
   Nanos heartbeat_interval = 50 * kMillisecond;
   // Each election timeout is drawn uniformly from [min, max]. A follower that heard from its leader
-  // within `min` refuses (pre-)votes: leader stickiness.
+  // within `min`, less half a heartbeat interval, refuses (pre-)votes: leader stickiness. Pre-votes,
+  // which bind nobody, are repeated after one or two heartbeat intervals.
   Nanos election_timeout_min = 250 * kMillisecond;
   Nanos election_timeout_max = 400 * kMillisecond;
   // A leader whose own writes made no progress for this long hands leadership over. 0: never.

@@ -69,7 +69,7 @@ class Core {
   [[nodiscard]] std::expected<Index, Errc> propose_configuration(ConfigurationChange what, Effects& effects);
 
   // The write that `mark` came with, and every earlier one, is durable. Marks may be skipped (a later
-  // one covers them) and superseded ones are ignored.
+  // one covers them) and superseded ones are ignored. A mark is good for the core that gave it out.
   void persisted(const WriteMark& mark, Effects& effects);
 
   // The state machine has applied up to here (at most commit).
@@ -91,6 +91,8 @@ class Core {
 
   // The connection to a peer broke (RST, FIN). If it was the leader, a pre-vote starts at once.
   void peer_unreachable(NodeId peer, Effects& effects);
+  // False: never campaigns (the driver cannot prove the log whole); it still follows and votes.
+  void set_electable(bool electable) { electable_ = electable; }
   // A new connection to a peer is up: what was in flight to it is lost.
   void peer_connected(NodeId peer, Effects& effects);
 
@@ -125,7 +127,7 @@ class Core {
   void become_leader(Effects& effects);
   void on_vote_request(const Message& message, const VoteRequest& request, Effects& effects);
   void on_vote_reply(const Message& message, const VoteReply& reply, Effects& effects);
-  void on_timeout_now(Effects& effects);
+  void on_timeout_now(const Message& message, Effects& effects);
   void count_votes(Effects& effects);
   void on_own_state_durable(Effects& effects);
   void step_down_if_removed(Effects& effects);
@@ -213,7 +215,9 @@ class Core {
   bool append_reply_pending_ = false;        // ditto for received entries
   Index snapshot_fetch_;                     // a fetch of at least this index is under way; 0: none
   FixedVector<NodeId, kVotersMax> granted_;  // votes for us, without our own
-  std::uint32_t pre_vote_rounds_ = 0;        // attempts since a leader was heard
+  FixedVector<NodeId, kVotersMax> refused_;  // who denied the present pre-vote
+  bool electable_ = true;
+  std::uint32_t pre_vote_rounds_ = 0;  // attempts since a leader was heard
   bool campaign_is_transfer_ = false;
   bool votes_requested_ = false;  // requests go out only once our own vote is durable
 
