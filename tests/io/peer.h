@@ -52,10 +52,8 @@ class Peer {
   }
   // What is there now, without waiting.
   std::string read_available() {
-    std::string text(1 << 20, '\0');
-    const ssize_t count = ::recv(fd_, text.data(), text.size(), MSG_DONTWAIT);
-    text.resize(count > 0 ? static_cast<std::size_t>(count) : 0);
-    return text;
+    const ssize_t count = ::recv(fd_, read_buffer_.data(), read_buffer_.size(), MSG_DONTWAIT);
+    return count > 0 ? read_buffer_.substr(0, static_cast<std::size_t>(count)) : std::string();
   }
   // Writes what fits now, without waiting; returns the bytes taken.
   std::size_t write_available(const std::string& text) {
@@ -70,6 +68,7 @@ class Peer {
  private:
   int fd_ = -1;
   bool connected_ = false;
+  std::string read_buffer_ = std::string(64 << 10, '\0');
 };
 
 // Records what happens; releases loans at once unless told to keep them.
