@@ -272,7 +272,7 @@ RunResult run_produce(const RunInput& input) {
   result.error = stats.error;
   if (options.consumers > 0 && result.error.empty()) catch_up(sink, stats.acked_events_ever, result);
   threads.join();
-  if (result.error.empty()) result.error = fetch_error;
+  if (!fetch_error.empty()) result.error = fetch_error;  // the cause of whatever the consumer misses
 
   // A run of a fixed number of events ends with its last acknowledgement, others with the window.
   const Nanos end = options.events > 0 ? std::min(window.stop, stats.last_ack) : window.stop;

@@ -351,6 +351,7 @@ Producer::Outcome Producer::receive(Link& link, Nanos now) {
   const bool alive = link.connection->receive();
   Outcome outcome = Outcome::ok;
   while (const auto frame = link.connection->next_frame()) {
+    if (context_.options->acks == 0) continue;  // nothing is due; some mock brokers answer all the same
     const Outcome one = answer(link, *frame, now);
     if (one == Outcome::failed) return one;
     if (one == Outcome::needs_metadata) outcome = one;
