@@ -176,7 +176,7 @@ void Checkpointer::give_up(Errc code, const char* what) {
     group_.log_.warn("checkpoint_delayed", {{"group", group_.options_.id}, {"while", what}, {"cause", code}});
     return;
   }
-  group_.fail(std::string("checkpoint in ") + group_.options_.data_directory + ": " + what + " failed (" +
+  group_.enter_failed(std::string("checkpoint in ") + group_.options_.data_directory + ": " + what + " failed (" +
               std::string(to_string(code)) + "); check the device, then restart: the write-ahead log is replayed");
 }
 

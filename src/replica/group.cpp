@@ -177,7 +177,7 @@ void Group::on_frame_written(wal::FrameWrite& write, Errc code) {
   }
   if (group.failed_) return;
   if (code != Errc::ok) {
-    group.fail("writing the write-ahead log in " + group.options_.wal.directory + " failed (" +
+    group.enter_failed("writing the write-ahead log in " + group.options_.wal.directory + " failed (" +
                std::string(to_string(code)) +
                "): nothing more is acknowledged; check the device (dmesg, SMART), then restart: the log is "
                "verified and recovered at start");
@@ -192,7 +192,7 @@ void Group::on_hard_state_saved(void* context, Errc code) {
   auto& group = *static_cast<Group*>(context);
   group.hard_state_in_flight_ = false;
   if (code != Errc::ok) {
-    group.fail("saving term and vote in " + group.options_.wal.directory + " failed (" +
+    group.enter_failed("saving term and vote in " + group.options_.wal.directory + " failed (" +
                std::string(to_string(code)) + "); check the device, then restart");
     return;
   }
@@ -273,7 +273,7 @@ void Group::reclaim(std::uint64_t bytes_wanted) {
   }
 }
 
-void Group::fail(const std::string& what) {
+void Group::enter_failed(const std::string& what) {
   if (failed_) return;
   failed_ = true;
   leading_ = false;

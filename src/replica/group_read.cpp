@@ -65,6 +65,14 @@ const EntryRecord* Group::tail_at_time(const Partition& partition, WallMs timest
   return nullptr;
 }
 
+WallMs Group::max_timestamp(const Partition& partition) const {
+  WallMs newest = partition.log().max_timestamp();
+  for (std::uint64_t at = partition.tail_oldest_; at != kNoEntry && at < commit_sequence_; at = ring_.entry(at).newer) {
+    newest = std::max(newest, ring_.entry(at).max_timestamp);
+  }
+  return newest;
+}
+
 // The number makes the name unique for ever; the topic's name makes it readable.
 std::string Group::partition_directory(const PartitionIdentity& identity) const {
   constexpr std::size_t kTopicCharsMax = 200;  // NAME_MAX is 255

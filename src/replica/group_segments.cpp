@@ -72,7 +72,7 @@ void Group::finish_segment_write(ApplyOp& op, Errc code) {
   --apply_in_flight_;
   apply_free_.push_back(&op);
   if (code != Errc::ok && code != Errc::no_space && !partition.deleted_) {
-    fail("writing a segment of partition " + partition.identity_.topic + "-" +
+    enter_failed("writing a segment of partition " + partition.identity_.topic + "-" +
          std::to_string(partition.identity_.index) + " failed: " + partition.log_->last_error() +
          "; check the device, then restart: the write-ahead log still has everything acknowledged");
     return;

@@ -3,7 +3,8 @@
 //   struct Waiter : ListNode<Waiter> { ... };
 //   IntrusiveList<Waiter> waiters;
 //
-// An element is in at most one list per ListNode base. The list does not own its elements.
+// An element is in at most one list per ListNode base. The list does not own its elements; an element
+// is unlinked before it dies (nodes are trivially destructible, so that they can live in an Arena).
 #pragma once
 
 #include <cstddef>
@@ -21,7 +22,6 @@ class ListNode {
   ListNode() = default;
   ListNode(const ListNode&) = delete;
   ListNode& operator=(const ListNode&) = delete;
-  ~ListNode() { ESC_ASSERT(!linked()); }
   [[nodiscard]] bool linked() const { return next_ != nullptr; }
   // Removes the element from whichever list holds it.
   void unlink() {
@@ -60,6 +60,14 @@ class IntrusiveList {
     node.next_ = &head_;
     head_.prev_->next_ = &node;
     head_.prev_ = &node;
+  }
+  void push_front(T& element) {
+    ListNode<T>& node = element;
+    ESC_ASSERT(!node.linked());
+    node.next_ = head_.next_;
+    node.prev_ = &head_;
+    head_.next_->prev_ = &node;
+    head_.next_ = &node;
   }
   T& pop_front() {
     T& element = front();

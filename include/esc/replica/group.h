@@ -135,9 +135,11 @@ class Group {
   [[nodiscard]] std::uint64_t tail_bytes_from(const Partition& partition, Offset offset, std::uint64_t limit) const;
   // Kafka's time lookup in the tail: the first batch with max timestamp >= `timestamp`; null when none.
   [[nodiscard]] const EntryRecord* tail_at_time(const Partition& partition, WallMs timestamp) const;
-  // Counts an asynchronous read, so that a deleted partition outlives it.
-  void pin(Partition&) { ++pins_; }
-  void unpin(Partition&) { --pins_; }
+  // Newest timestamp of the committed records, -1 without any.
+  [[nodiscard]] WallMs max_timestamp(const Partition& partition) const;
+  // Counts asynchronous reads: a deleted partition outlives them.
+  void pin() { ++pins_; }
+  void unpin() { --pins_; }
 
   // --- the agent ---------------------------------------------------------------------------------
 
@@ -179,7 +181,7 @@ class Group {
   void handle_effects();
   void write_noop(const raft::LogWrite& write);
   void reclaim(std::uint64_t bytes_wanted);
-  void fail(const std::string& what);
+  void enter_failed(const std::string& what);
 
   // group_apply.cpp: commit, state machine, segment files
   void advance_commit(Index index);

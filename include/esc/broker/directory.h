@@ -1,0 +1,72 @@
+// A core's view of the cluster: topics with their settings, and who leads each group. Kept current by
+// broadcasts from group 0's core; read without synchronisation on the data path.
+//
+// Threading: one core per instance.
+#pragma once
+
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "esc/broker/topic_settings.h"
+#include "esc/replica/catalog.h"
+
+namespace esc::broker {
+
+struct TopicView {
+  const replica::Topic* topic = nullptr;
+  TopicSettings settings;
+};
+
+struct GroupView {
+  NodeId leader;  // 0: unknown
+  Term term;
+};
+
+class Directory {
+ public:
+  Directory(const TopicSettings& defaults, std::uint32_t groups) : defaults_(defaults), groups_(groups) {}
+
+  void apply(Index index, ByteView command) {
+    catalog_.apply(index, command);
+    refresh();
+  }
+  [[nodiscard]] Status load(ByteView state) {
+    Status status = catalog_.load(state);
+    refresh();
+    return status;
+  }
+
+  [[nodiscard]] const TopicView* find(std::string_view name) const {
+    const auto found = views_.find(name);
+    return found == views_.end() ? nullptr : &found->second;
+  }
+  [[nodiscard]] const TopicView* find(const replica::TopicId& id) const {
+    const replica::Topic* topic = catalog_.find(id);
+    return topic == nullptr ? nullptr : find(std::string_view(topic->name));
+  }
+  [[nodiscard]] const std::map<std::string, TopicView, std::less<>>& topics() const { return views_; }
+  [[nodiscard]] const replica::Catalog& catalog() const { return catalog_; }
+  [[nodiscard]] const TopicSettings& defaults() const { return defaults_; }
+
+  [[nodiscard]] const GroupView& group(GroupId id) const { return groups_[id.value()]; }
+  void set_group(GroupId id, const GroupView& view) { groups_[id.value()] = view; }
+  [[nodiscard]] std::uint32_t group_count() const { return static_cast<std::uint32_t>(groups_.size()); }
+
+ private:
+  // Cold: once per metadata command. A map's nodes do not move, so pointers into the catalog stay valid.
+  void refresh() {
+    views_.clear();
+    for (const auto& [name, topic] : catalog_.topics()) {
+      views_.emplace_hint(views_.end(), name, TopicView{&topic, resolve(defaults_, topic.overrides)});
+    }
+  }
+
+  TopicSettings defaults_;
+  replica::Catalog catalog_;
+  std::map<std::string, TopicView, std::less<>> views_;
+  std::vector<GroupView> groups_;
+};
+
+}  // namespace esc::broker

@@ -1,0 +1,48 @@
+// Topic configuration: the keys we support, their defaults, how a value is checked and described.
+// A key that is not in the table is refused by name, never accepted and ignored.
+// Source: Kafka's topic configuration reference.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "esc/base/result.h"
+#include "esc/base/units.h"
+
+namespace esc::broker {
+
+struct TopicSettings {
+  std::int64_t retention_ms = 604'800'000;  // -1: no limit
+  std::int64_t retention_bytes = -1;        // per partition; -1: no limit
+  std::int64_t segment_bytes = 64 * kMiB;
+  std::int64_t max_message_bytes = 1'048'588;
+};
+
+using TopicOverrides = std::vector<std::pair<std::string, std::string>>;
+
+// Applies one key; the message says what is accepted.
+[[nodiscard]] Status apply_override(TopicSettings& settings, std::string_view key, std::string_view value);
+// Overrides from the log were checked before they were proposed.
+[[nodiscard]] TopicSettings resolve(const TopicSettings& defaults, const TopicOverrides& overrides);
+
+enum class ConfigType : std::uint8_t { unknown = 0, boolean = 1, string = 2, int32 = 3, int16 = 4, int64 = 5, real = 6, list = 7 };
+
+struct ConfigDescription {
+  std::string_view key;
+  std::string value;
+  ConfigType type = ConfigType::string;
+  bool read_only = false;
+  std::string_view documentation;
+};
+// Every key with its effective value, in a fixed order.
+[[nodiscard]] std::vector<ConfigDescription> describe(const TopicSettings& settings);
+
+// Kafka's rules for topic names: 1-249 of [a-zA-Z0-9._-], not "." or "..". Null when valid, else the reason.
+[[nodiscard]] const char* topic_name_problem(std::string_view name);
+
+}  // namespace esc::broker

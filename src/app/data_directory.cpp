@@ -1,0 +1,124 @@
+#include "data_directory.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include <charconv>
+#include <cstring>
+
+#include "esc/base/crc32c.h"
+#include "esc/io/posix_files.h"
+
+namespace esc::app {
+namespace {
+
+constexpr std::uint64_t kIdentityBytesMax = 64 * kKiB;
+
+// A random id in Kafka's style: 22 characters of URL-safe base64.
+std::string new_cluster_id() {
+  static constexpr char kAlphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+  unsigned char random[22] = {};
+  [[maybe_unused]] const auto got = ::getrandom(random, sizeof random, 0);
+  std::string id;
+  for (const unsigned char byte : random) id.push_back(kAlphabet[byte & 63]);
+  return id;
+}
+
+std::uint64_t number_of(std::string_view cluster_id) {
+  const std::uint64_t high = crc32c(as_bytes(cluster_id));
+  return (high << 32) | crc32c(as_bytes(cluster_id), 0x9e3779b9U);
+}
+
+std::string value_of(std::string_view text, std::string_view key) {
+  std::size_t at = 0;
+  while (at < text.size()) {
+    const std::size_t end = std::min(text.find('\n', at), text.size());
+    const std::string_view line = text.substr(at, end - at);
+    if (line.starts_with(key) && line.substr(key.size()).starts_with(" = ")) {
+      std::string value(line.substr(key.size() + 3));
+      std::erase(value, '"');
+      return value;
+    }
+    at = end + 1;
+  }
+  return {};
+}
+
+}  // namespace
+
+DataDirectory::DataDirectory(DataDirectory&& other) noexcept
+    : path_(std::move(other.path_)), lock_(std::exchange(other.lock_, -1)), identity_(std::move(other.identity_)) {}
+
+DataDirectory::~DataDirectory() {
+  if (lock_ >= 0) ::close(lock_);
+}
+
+Result<DataDirectory> DataDirectory::open(const Config& config, std::uint32_t groups_default) {
+  io::PosixFiles files;
+  DataDirectory directory;
+  directory.path_ = config.data_dir;
+  if (Status status = files.make_directories(config.data_dir); !status) return std::unexpected(status.error());
+  if (Status status = files.make_directories(config.wal_dir); !status) return std::unexpected(status.error());
+  const std::string lock_path = config.data_dir + "/lock";
+  directory.lock_ = ::open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+  if (directory.lock_ < 0) {
+    return fail(errc_from_errno(errno), "cannot open " + lock_path + ": " + std::strerror(errno) +
+                                            "; check the owner and the rights of the data directory");
+  }
+  if (::flock(directory.lock_, LOCK_EX | LOCK_NB) != 0) {
+    return fail(Errc::busy, "data directory " + config.data_dir +
+                                " is in use by another escd (its lock file is held); stop that one or choose another --data");
+  }
+  const std::string path = config.data_dir + "/node.toml";
+  auto exists = files.exists(path);
+  if (!exists) return std::unexpected(exists.error());
+  NodeIdentity& identity = directory.identity_;
+  if (!*exists) {
+    identity.cluster_id = config.node.cluster_id.empty() ? new_cluster_id() : config.node.cluster_id;
+    identity.groups = config.groups == 0 ? groups_default : config.groups;
+    const std::string text = "# Written by escd when this directory was created. Do not edit.\nversion = 1\ncluster_id = \"" +
+                             identity.cluster_id + "\"\nnode_id = " + std::to_string(config.node.id.value()) +
+                             "\ngroups = " + std::to_string(identity.groups) + "\n";
+    if (Status status = io::write_file_atomically(files, path, as_bytes(text)); !status) {
+      return std::unexpected(status.error());
+    }
+  } else {
+    auto bytes = io::read_whole_file(files, path, kIdentityBytesMax);
+    if (!bytes) return std::unexpected(bytes.error());
+    const std::string text(as_text(*bytes));
+    identity.cluster_id = value_of(text, "cluster_id");
+    const std::string groups = value_of(text, "groups");
+    std::from_chars(groups.data(), groups.data() + groups.size(), identity.groups);
+    if (value_of(text, "version") != "1" || identity.cluster_id.empty() || groups.empty() || identity.groups == 0) {
+      return fail(Errc::corruption, path + " is damaged or from another version: it should name version 1, cluster_id, "
+                                           "node_id and groups; restore it from a copy");
+    }
+    if (!config.node.cluster_id.empty() && config.node.cluster_id != identity.cluster_id) {
+      return fail(Errc::invalid_argument, "data directory " + config.data_dir + " belongs to cluster " +
+                                              identity.cluster_id + ", the configuration says node.cluster_id = " +
+                                              config.node.cluster_id);
+    }
+    if (value_of(text, "node_id") != std::to_string(config.node.id.value())) {
+      return fail(Errc::invalid_argument, "data directory " + config.data_dir + " belongs to node " +
+                                              value_of(text, "node_id") + ", the configuration says node.id = " +
+                                              std::to_string(config.node.id.value()));
+    }
+    if (config.groups != 0 && config.groups != identity.groups) {
+      return fail(Errc::invalid_argument, "groups = " + std::to_string(config.groups) + ", but this directory was created with " +
+                                              std::to_string(identity.groups) + " and the number cannot change: remove the key");
+    }
+  }
+  identity.cluster_number = number_of(identity.cluster_id);
+  return directory;
+}
+
+void DataDirectory::write_port(std::uint16_t port) const {
+  io::PosixFiles files;
+  const std::string text = std::to_string(port) + "\n";
+  // Best effort: only scripts read it.
+  (void)io::write_file_atomically(files, path_ + "/kafka.port", as_bytes(text)).has_value();
+}
+
+}  // namespace esc::app

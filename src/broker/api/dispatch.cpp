@@ -1,0 +1,59 @@
+#include "../handlers.h"
+#include "../respond.h"
+#include "esc/wire/api/api_versions.h"
+
+namespace esc::broker {
+namespace {
+
+constexpr wire::ApiKey kImplemented[] = {
+    wire::ApiKey::produce,       wire::ApiKey::fetch,         wire::ApiKey::list_offsets,
+    wire::ApiKey::metadata,      wire::ApiKey::api_versions,  wire::ApiKey::create_topics,
+    wire::ApiKey::delete_topics, wire::ApiKey::describe_configs, wire::ApiKey::create_partitions,
+    wire::ApiKey::describe_cluster,
+};
+
+void answer_api_versions(Broker& broker, Request& request, wire::ErrorCode code) {
+  wire::ApiVersionsResponse response;
+  response.error_code = code;
+  const auto memory = broker.allocate<std::byte>(request, 2048);
+  Arena arena(memory);
+  response.api_keys = wire::advertised_versions(kImplemented, arena);
+  broker.respond(request, response);
+}
+
+}  // namespace
+
+void handle_api_versions(Broker& broker, Request& request) {
+  const auto* asked = broker.decode<wire::ApiVersionsRequest>(request);
+  if (asked == nullptr) return;
+  const bool valid = request.header.version < 3 || (wire::valid_client_software(asked->client_software_name) &&
+                                                    wire::valid_client_software(asked->client_software_version));
+  answer_api_versions(broker, request, valid ? wire::ErrorCode::none : wire::ErrorCode::invalid_request);
+}
+
+void handle_request(Broker& broker, Request& request) {
+  if (!request.header.version_supported) {
+    if (request.header.api->key != wire::ApiKey::api_versions) {
+      broker.protocol_error(request, "this version of the API is not supported");
+      return;
+    }
+    request.header.version = 0;  // KIP-511: the client reads the ranges and asks again
+    answer_api_versions(broker, request, wire::ErrorCode::unsupported_version);
+    return;
+  }
+  switch (request.header.api->key) {
+    case wire::ApiKey::api_versions: return handle_api_versions(broker, request);
+    case wire::ApiKey::metadata: return handle_metadata(broker, request);
+    case wire::ApiKey::produce: return handle_produce(broker, request);
+    case wire::ApiKey::fetch: return handle_fetch(broker, request);
+    case wire::ApiKey::list_offsets: return handle_list_offsets(broker, request);
+    case wire::ApiKey::create_topics: return handle_create_topics(broker, request);
+    case wire::ApiKey::delete_topics: return handle_delete_topics(broker, request);
+    case wire::ApiKey::create_partitions: return handle_create_partitions(broker, request);
+    case wire::ApiKey::describe_configs: return handle_describe_configs(broker, request);
+    case wire::ApiKey::describe_cluster: return handle_describe_cluster(broker, request);
+    default: return broker.protocol_error(request, "this API is not supported");
+  }
+}
+
+}  // namespace esc::broker

@@ -1,0 +1,254 @@
+// Produce: validate on the connection's core, append on the group's core, answer when committed.
+#include "esc/wire/api/produce.h"
+
+#include <algorithm>
+
+#include "../handlers.h"
+#include "../produce_call.h"
+#include "../respond.h"
+#include "esc/wire/record_batch.h"
+
+namespace esc::broker {
+namespace {
+
+constexpr std::int32_t kTimeoutMsMax = 300'000;
+
+// Everything of one request that outlives its frame.
+struct ProduceState {
+  std::span<ProduceItem> items;  // in request order
+  std::span<ProduceCall> calls;  // by core
+  std::span<wire::ProduceResponse::Topic> topics;
+  std::span<wire::ProduceResponse::Partition> partitions;
+  std::uint32_t outstanding = 0;
+  std::int16_t acks = 0;
+};
+
+wire::ErrorCode to_error_code(Errc code) {
+  switch (code) {
+    case Errc::ok: return wire::ErrorCode::none;
+    case Errc::not_found: return wire::ErrorCode::unknown_topic_or_partition;
+    case Errc::not_leader: return wire::ErrorCode::not_leader_or_follower;
+    case Errc::too_large: return wire::ErrorCode::message_too_large;
+    case Errc::timeout:
+    case Errc::busy: return wire::ErrorCode::request_timed_out;
+    // Retriable in every client, and it says what happened: not enough durable copies could be made.
+    case Errc::no_space: return wire::ErrorCode::not_enough_replicas;
+    default: return wire::ErrorCode::kafka_storage_error;
+  }
+}
+
+void finish_produce(Broker& broker, Request& request) {
+  auto& state = *static_cast<ProduceState*>(request.state);
+  bool any_error = false;
+  for (std::size_t i = 0; i < state.items.size(); ++i) {
+    const ProduceItem& item = state.items[i];
+    wire::ProduceResponse::Partition& answer = state.partitions[i];
+    answer.error_code = item.code;
+    const bool ok = item.code == wire::ErrorCode::none;
+    answer.base_offset = ok ? item.base_offset.value() : -1;
+    answer.log_start_offset = ok ? item.log_start.value() : -1;
+    any_error = any_error || !ok;
+    if (!ok) broker.metrics().produce_errors.add();
+  }
+  broker.metrics().produce_latency.record(static_cast<std::uint64_t>(broker.env().clock.now() - request.started));
+  if (state.acks == 0) {
+    request.respond = false;
+    request.close_after = any_error;  // the only way to tell an acks=0 producer
+    broker.complete(request);
+    return;
+  }
+  wire::ProduceResponse response;
+  response.responses = state.topics;
+  broker.respond(request, response);
+}
+
+void reply_produce(Broker& broker, ProduceCall& call, Errc code) {
+  if (code != Errc::ok) {
+    for (ProduceItem* item = call.first; item != nullptr; item = item->next) {
+      if (item->code == wire::ErrorCode::none) item->code = to_error_code(code);
+    }
+  }
+  broker.router().reply(call);
+}
+
+void on_committed(replica::CommitWaiter& waiter, Errc code) {
+  auto& call = *static_cast<ProduceCall*>(waiter.context);
+  call.failed = call.failed || code != Errc::ok;
+  if (--call.uncommitted == 0) reply_produce(*call.owner, call, call.failed ? Errc::io_error : Errc::ok);
+}
+
+// Everything is appended: wait until each group has committed.
+void await_commits(Broker& broker, ProduceCall& call) {
+  call.owner = &broker;
+  call.uncommitted = 1;
+  for (std::uint32_t id = 0; id < call.waiters.size(); ++id) {
+    replica::CommitWaiter& waiter = call.waiters[id];
+    if (waiter.index == Index(0)) continue;
+    ++call.uncommitted;
+    waiter.context = &call;
+    waiter.done = &on_committed;
+    broker.group(GroupId(id))->wait_committed(waiter);
+  }
+  if (--call.uncommitted == 0) reply_produce(broker, call, call.failed ? Errc::io_error : Errc::ok);
+}
+
+// Appends one item. False: the ring is full.
+bool append_item(Broker& broker, ProduceCall& call, ProduceItem& item) {
+  replica::Group& group = *broker.group(item.group);
+  replica::Partition* partition = group.find(item.partition);
+  if (partition == nullptr) {
+    item.code = wire::ErrorCode::unknown_topic_or_partition;
+    return true;
+  }
+  const auto appended = group.append_batch(*partition, item.batch);
+  if (!appended) {
+    if (appended.error() == Errc::busy && broker.env().clock.now() < call.deadline) return false;
+    item.code = to_error_code(appended.error());
+    return true;
+  }
+  item.base_offset = appended->base_offset;
+  item.log_start = partition->log_start_offset();
+  call.waiters[item.group.value()].index = appended->index;
+  broker.metrics().produced_batches.add();
+  broker.metrics().produced_records.add(static_cast<std::uint64_t>(item.record_count));
+  broker.metrics().produced_bytes.add(item.batch.size());
+  return true;
+}
+
+void run_produce(Call& base, Broker& broker) {
+  auto& call = static_cast<ProduceCall&>(base);
+  call.cursor = call.first;
+  if (broker.has_blocked() || !resume_produce(broker, call)) broker.block(call);
+}
+
+void produce_done(Call& base, Broker& broker) {
+  Request& request = *static_cast<ProduceCall&>(base).request;
+  if (--static_cast<ProduceState*>(request.state)->outstanding == 0) finish_produce(broker, request);
+}
+
+// Finds the partition and checks the batch; the result is in item.code.
+void prepare_item(Broker& broker, const Request& request, const TopicView* view, std::int32_t index,
+                  const wire::NullableBytes& records, ProduceItem& item, std::optional<std::string_view>& message) {
+  if (view == nullptr || index < 0 || static_cast<std::size_t>(index) >= view->topic->partitions.size()) {
+    item.code = wire::ErrorCode::unknown_topic_or_partition;
+    return;
+  }
+  const replica::PartitionAssignment& assignment = view->topic->partitions[static_cast<std::size_t>(index)];
+  item.partition = assignment.id;
+  item.group = assignment.group;
+  wire::ProduceBatchLimits limits;
+  limits.produce_version = request.header.version;
+  limits.batch_bytes_max = static_cast<std::size_t>(view->settings.max_message_bytes);
+  limits.set_bytes_max = static_cast<std::size_t>(view->settings.segment_bytes);
+  limits.now_ms = broker.env().clock.wall_ms();
+  const wire::BatchVerdict verdict = wire::validate_produce_batch(records, limits);
+  if (!verdict.ok()) {
+    item.code = verdict.code;
+    message = verdict.reason;
+    return;
+  }
+  item.batch = *records;
+  item.record_count = wire::BatchView::parse(item.batch)->record_count();
+}
+
+// Copies a name out of the frame, so that the frame can be given back before the answer.
+std::string_view keep(Broker& broker, Request& request, std::string_view text) {
+  const auto copy = broker.allocate<char>(request, text.size());
+  std::copy(text.begin(), text.end(), copy.begin());
+  return {copy.data(), copy.size()};
+}
+
+bool build_state(Broker& broker, Request& request, const wire::ProduceRequest& produce) {
+  std::size_t partitions = 0;
+  for (const auto& topic : produce.topic_data) partitions += topic.partition_data.size();
+  const auto states = broker.allocate<ProduceState>(request, 1);
+  if (states.data() == nullptr) return false;
+  ProduceState& state = states[0];
+  request.state = &state;
+  state.items = broker.allocate<ProduceItem>(request, partitions);
+  state.partitions = broker.allocate<wire::ProduceResponse::Partition>(request, partitions);
+  state.topics = broker.allocate<wire::ProduceResponse::Topic>(request, produce.topic_data.size());
+  state.acks = produce.acks;
+  if ((partitions != 0 && (state.items.data() == nullptr || state.partitions.data() == nullptr)) ||
+      (!produce.topic_data.empty() && state.topics.data() == nullptr)) {
+    return false;
+  }
+  std::size_t at = 0;
+  for (std::size_t t = 0; t < produce.topic_data.size(); ++t) {
+    const auto& topic = produce.topic_data[t];
+    const TopicView* view = broker.directory().find(topic.name);
+    const std::size_t first = at;
+    for (const auto& partition : topic.partition_data) {
+      state.partitions[at].index = partition.index;
+      prepare_item(broker, request, view, partition.index, partition.records, state.items[at],
+                   state.partitions[at].error_message);
+      ++at;
+    }
+    state.topics[t].name = keep(broker, request, topic.name);
+    state.topics[t].partition_responses = state.partitions.subspan(first, at - first);
+  }
+  return true;
+}
+
+}  // namespace
+
+bool resume_produce(Broker& broker, ProduceCall& call) {
+  while (call.cursor != nullptr) {
+    if (!append_item(broker, call, *call.cursor)) return false;
+    call.cursor = call.cursor->next;
+  }
+  // The bytes are in the ring; a frame that only this core uses can go back to the network at once.
+  if (call.sole) broker.release_frame(*call.request);
+  await_commits(broker, call);
+  return true;
+}
+
+void handle_produce(Broker& broker, Request& request) {
+  const auto* produce = broker.decode<wire::ProduceRequest>(request);
+  if (produce == nullptr) return;
+  if (!build_state(broker, request, *produce)) {
+    broker.protocol_error(request, "no memory for the produce request");
+    return;
+  }
+  auto& state = *static_cast<ProduceState*>(request.state);
+  const bool acks_valid = produce->acks == 0 || produce->acks == 1 || produce->acks == -1;
+  const bool transactional = produce->transactional_id.has_value();
+  if (!acks_valid || transactional) {
+    for (ProduceItem& item : state.items) {
+      item.code = acks_valid ? wire::ErrorCode::invalid_txn_state : wire::ErrorCode::invalid_required_acks;
+    }
+  }
+  const std::uint32_t cores = broker.router().cores();
+  state.calls = broker.allocate<ProduceCall>(request, cores);
+  const auto waiters = broker.allocate<replica::CommitWaiter>(request, std::size_t{broker.options().groups} * cores);
+  if (state.calls.data() == nullptr || waiters.data() == nullptr) {
+    broker.protocol_error(request, "no memory for the produce request");
+    return;
+  }
+  const std::int32_t timeout_ms = std::clamp(produce->timeout_ms, 1, kTimeoutMsMax);
+  std::uint32_t used = 0;
+  for (std::size_t i = state.items.size(); i-- > 0;) {  // backwards, so that the chains are in request order
+    ProduceItem& item = state.items[i];
+    if (item.code != wire::ErrorCode::none) continue;
+    ProduceCall& call = state.calls[broker.core_of(item.group).value()];
+    if (call.first == nullptr) ++used;
+    item.next = call.first;
+    call.first = &item;
+  }
+  state.outstanding = used + 1;
+  for (std::uint32_t core = 0; core < cores; ++core) {
+    ProduceCall& call = state.calls[core];
+    if (call.first == nullptr) continue;
+    call.request = &request;
+    call.target = CoreId(core);
+    call.run = &run_produce;
+    call.done = &produce_done;
+    call.sole = used == 1 && CoreId(core) == broker.router().self();
+    call.deadline = broker.env().clock.now() + Nanos{timeout_ms} * kMillisecond;
+    call.waiters = waiters.subspan(std::size_t{core} * broker.options().groups, broker.options().groups);
+    broker.router().send(call);
+  }
+  if (--state.outstanding == 0) finish_produce(broker, request);
+}
+
+}  // namespace esc::broker

@@ -1,0 +1,44 @@
+#include "esc/broker/lifecycle.h"
+
+#include "controller.h"
+
+namespace esc::broker {
+
+void on_metadata(Broker& broker, Index index, ByteView command) { broker.controller().on_metadata(index, command); }
+void save_metadata(Broker& broker, std::vector<std::byte>& out) { broker.controller().save(out); }
+Status load_metadata(Broker& broker, ByteView state) { return broker.controller().load(state); }
+void on_partition(Broker& broker, GroupId group, replica::Partition& partition) {
+  broker.controller().on_partition(group, partition);
+}
+void announce_leadership(Broker& broker, GroupId group, Term term) {
+  broker.controller().announce_leadership(group, term);
+}
+
+void announce_port(Broker& broker, std::uint16_t port) {
+  struct PortCall : Call {
+    std::uint16_t port = 0;
+  };
+  for (std::uint32_t core = 0; core < broker.router().cores(); ++core) {
+    auto* call = new PortCall;
+    call->port = port;
+    call->target = CoreId(core);
+    call->run = [](Call& base, Broker& target) {
+      if (target.options().advertised_port == 0) target.set_advertised_port(static_cast<PortCall&>(base).port);
+      target.router().reply(base);
+    };
+    call->done = [](Call& base, Broker&) { delete &static_cast<PortCall&>(base); };
+    broker.router().send(*call);
+  }
+}
+
+bool every_group_led(Broker& broker) {
+  for (std::uint32_t id = 0; id < broker.directory().group_count(); ++id) {
+    if (broker.directory().group(GroupId(id)).leader == NodeId(0)) return false;
+  }
+  return true;
+}
+
+void start_controller(Broker& broker) { broker.controller().start(); }
+bool controller_ready(Broker& broker) { return broker.controller().ready(); }
+
+}  // namespace esc::broker

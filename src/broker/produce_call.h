@@ -1,0 +1,36 @@
+// The part of one produce request that concerns one core's groups.
+#pragma once
+
+#include <span>
+
+#include "esc/broker/broker.h"
+
+namespace esc::broker {
+
+struct ProduceItem {
+  PartitionId partition;
+  GroupId group;
+  ByteView batch;  // validated; in the request's frame
+  std::int32_t record_count = 0;
+  wire::ErrorCode code = wire::ErrorCode::none;
+  Offset base_offset{-1};
+  Offset log_start{-1};
+  ProduceItem* next = nullptr;  // of the same core
+};
+
+struct ProduceCall : Call, ListNode<ProduceCall> {
+  Request* request = nullptr;
+  Broker* owner = nullptr;  // where it runs
+  ProduceItem* first = nullptr;
+  ProduceItem* cursor = nullptr;  // next to append
+  Nanos deadline = 0;
+  std::span<replica::CommitWaiter> waiters;  // one slot per group
+  std::uint32_t uncommitted = 0;             // groups we wait for
+  bool failed = false;
+  bool sole = false;  // the only call of its request, and on the request's own core
+};
+
+// On the owner's core: goes on appending. False: the ring is still full.
+bool resume_produce(Broker& broker, ProduceCall& call);
+
+}  // namespace esc::broker

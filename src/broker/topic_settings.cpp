@@ -1,0 +1,108 @@
+#include "esc/broker/topic_settings.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <limits>
+
+namespace esc::broker {
+namespace {
+
+constexpr std::int64_t kMax = std::numeric_limits<std::int64_t>::max();
+
+struct NumberKey {
+  std::string_view key;
+  std::int64_t TopicSettings::*field;
+  std::int64_t min;
+  std::int64_t max;
+  ConfigType type;
+  std::string_view documentation;
+};
+// Segments below 16 KiB cannot hold a useful index; above 1 GiB positions would not fit their fields.
+constexpr std::array kNumberKeys = {
+    NumberKey{"retention.ms", &TopicSettings::retention_ms, -1, kMax, ConfigType::int64,
+              "Sealed segments whose newest record is older are deleted; -1 keeps them for ever"},
+    NumberKey{"retention.bytes", &TopicSettings::retention_bytes, -1, kMax, ConfigType::int64,
+              "Sealed segments beyond this size of a partition are deleted, oldest first; -1 is no limit"},
+    NumberKey{"segment.bytes", &TopicSettings::segment_bytes, 16 * static_cast<std::int64_t>(kKiB),
+              static_cast<std::int64_t>(kGiB), ConfigType::int32, "A segment file is rolled before it would exceed this"},
+    NumberKey{"max.message.bytes", &TopicSettings::max_message_bytes, 1024, 1'048'588, ConfigType::int32,
+              "Largest record batch, as it arrives (compressed)"},
+};
+
+struct FixedKey {
+  std::string_view key;
+  std::string_view value;
+  ConfigType type;
+  std::string_view documentation;
+};
+// Keys whose only supported value is what the server does anyway.
+constexpr std::array kFixedKeys = {
+    FixedKey{"cleanup.policy", "delete", ConfigType::list, "Old segments are deleted"},
+    FixedKey{"compression.type", "producer", ConfigType::string, "Batches are stored as the producer compressed them"},
+    FixedKey{"message.timestamp.type", "CreateTime", ConfigType::string, "Records keep the producer's timestamp"},
+    FixedKey{"min.insync.replicas", "1", ConfigType::int32, "An acknowledged record is on a majority of the replicas"},
+    FixedKey{"unclean.leader.election.enable", "false", ConfigType::boolean, "A replica without the log never leads"},
+};
+
+std::optional<std::int64_t> parse_number(std::string_view text) {
+  std::int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+}  // namespace
+
+Status apply_override(TopicSettings& settings, std::string_view key, std::string_view value) {
+  for (const NumberKey& known : kNumberKeys) {
+    if (known.key != key) continue;
+    const auto number = parse_number(value);
+    if (!number || *number < known.min || *number > known.max) {
+      return fail(Errc::invalid_argument, std::string(key) + " = " + std::string(value) + ": a whole number from " +
+                                              std::to_string(known.min) + " to " + std::to_string(known.max) +
+                                              " is accepted");
+    }
+    settings.*known.field = *number;
+    return {};
+  }
+  for (const FixedKey& known : kFixedKeys) {
+    if (known.key != key) continue;
+    if (value == known.value) return {};
+    return fail(Errc::unsupported, std::string(key) + " = " + std::string(value) + " is not supported; only " +
+                                       std::string(known.value) + " is");
+  }
+  return fail(Errc::unsupported, "topic configuration " + std::string(key) + " is not supported");
+}
+
+TopicSettings resolve(const TopicSettings& defaults, const TopicOverrides& overrides) {
+  TopicSettings settings = defaults;
+  for (const auto& [key, value] : overrides) {
+    if (Status status = apply_override(settings, key, value); !status) continue;
+  }
+  return settings;
+}
+
+std::vector<ConfigDescription> describe(const TopicSettings& settings) {
+  std::vector<ConfigDescription> all;
+  for (const NumberKey& known : kNumberKeys) {
+    all.push_back({known.key, std::to_string(settings.*known.field), known.type, false, known.documentation});
+  }
+  for (const FixedKey& known : kFixedKeys) {
+    all.push_back({known.key, std::string(known.value), known.type, true, known.documentation});
+  }
+  std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.key < b.key; });
+  return all;
+}
+
+const char* topic_name_problem(std::string_view name) {
+  if (name.empty()) return "the topic name is empty";
+  if (name.size() > 249) return "the topic name is longer than 249 characters";
+  if (name == "." || name == "..") return "the topic name must not be . or ..";
+  const bool legal = std::all_of(name.begin(), name.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
+  });
+  return legal ? nullptr : "the topic name has characters other than letters, digits, '.', '_' and '-'";
+}
+
+}  // namespace esc::broker

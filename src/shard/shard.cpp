@@ -1,0 +1,270 @@
+#include "esc/shard/shard.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "esc/broker/lifecycle.h"
+
+namespace esc::shard {
+namespace {
+
+constexpr std::uint32_t kMeshBudget = 256;  // messages per turn
+constexpr Nanos kDrainTimeout = 5 * kSecond;
+constexpr Nanos kSleepMax = 50 * kMillisecond;
+
+}  // namespace
+
+void NodeControl::wake_main() const {
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const auto written = ::write(main_wake_fd, &one, sizeof one);
+}
+
+void NodeControl::fail(const std::string& what) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (failure_.empty()) failure_ = what;
+  }
+  failed.store(true, std::memory_order_release);  // pairs with the main thread's acquire load
+  wake_main();
+}
+
+std::string NodeControl::failure() {
+  const std::lock_guard lock(mutex_);
+  return failure_;
+}
+
+Shard::Shard(const ShardOptions& options, io::UringLoop& loop, Mesh& mesh, obs::LogSource log, obs::Scope& metrics,
+             NodeControl& control)
+    : options_(options),
+      loop_(loop),
+      mesh_(mesh),
+      log_(log),
+      control_(control),
+      prng_(options.seed),
+      env_{loop, files_, loop, loop, prng_},
+      broker_(env_, log, metrics, options.broker, *this) {
+  outbox_.reserve(1024);
+}
+
+Shard::~Shard() {
+  groups_.clear();
+  if (!arena_.empty()) ::munmap(arena_.data(), arena_.size());
+}
+
+// --- the mesh -----------------------------------------------------------------------------------------
+
+void Shard::post(CoreId to, const Message& message) {
+  // Nothing may overtake what waits already.
+  if (!outbox_.empty() || !mesh_.try_send(options_.core, to, message)) outbox_.push_back({to, message});
+}
+
+std::uint32_t Shard::flush_outbox() {
+  std::size_t sent = 0;
+  while (sent < outbox_.size() && mesh_.try_send(options_.core, outbox_[sent].to, outbox_[sent].message)) ++sent;
+  outbox_.erase(outbox_.begin(), outbox_.begin() + static_cast<std::ptrdiff_t>(sent));
+  return static_cast<std::uint32_t>(sent);
+}
+
+void Shard::send(broker::Call& call) {
+  call.origin = options_.core;
+  if (call.target == options_.core) {
+    call.run(call, broker_);
+  } else {
+    post(call.target, {MessageKind::run, -1, &call});
+  }
+}
+
+void Shard::reply(broker::Call& call) {
+  if (call.origin == options_.core) {
+    call.done(call, broker_);
+  } else {
+    post(call.origin, {MessageKind::reply, -1, &call});
+  }
+}
+
+void Shard::handle(const Message& message) {
+  switch (message.kind) {
+    case MessageKind::run: message.call->run(*message.call, broker_); break;
+    case MessageKind::reply: message.call->done(*message.call, broker_); break;
+    case MessageKind::adopt: broker_.adopt({message.socket}); break;
+  }
+}
+
+void Shard::on_accepted(io::AcceptedSocket socket) {
+  const CoreId target(next_core_);
+  next_core_ = next_core_ + 1 == mesh_.cores() ? 0 : next_core_ + 1;
+  if (target == options_.core) {
+    broker_.adopt(socket);
+  } else {
+    post(target, {MessageKind::adopt, socket.fd, nullptr});
+  }
+}
+
+// --- the groups' listener -------------------------------------------------------------------------------
+
+void Shard::on_metadata(GroupId, Index index, ByteView command) { broker::on_metadata(broker_, index, command); }
+void Shard::save_metadata(GroupId group, std::vector<std::byte>& out) {
+  if (group == GroupId(0)) broker::save_metadata(broker_, out);
+}
+Status Shard::load_metadata(GroupId group, ByteView state) {
+  return group == GroupId(0) ? broker::load_metadata(broker_, state) : Status{};
+}
+void Shard::on_partition(GroupId group, replica::Partition& partition) {
+  broker::on_partition(broker_, group, partition);
+}
+void Shard::on_leading(GroupId group, Term term) { broker::announce_leadership(broker_, group, term); }
+void Shard::on_failed(GroupId group, const std::string& what) {
+  log_.error("group_failed", {{"group", group}, {"what", what}});
+  control_.fail(what);
+}
+
+Status Shard::open_groups() {
+  std::vector<GroupId> owned;
+  for (std::uint32_t id = options_.core.value(); id < options_.groups; id += mesh_.cores()) owned.emplace_back(id);
+  if (owned.empty()) return {};
+  const std::uint64_t bytes = options_.frame_arena_bytes / owned.size() / kBlockBytes * kBlockBytes;
+  void* memory = ::mmap(nullptr, bytes * owned.size(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) {
+    return fail(Errc::busy, "cannot reserve " + std::to_string(bytes * owned.size()) +
+                                " bytes for frames: lower tuning.memory.frame_arena_bytes or free some memory");
+  }
+  arena_ = {static_cast<std::byte*>(memory), bytes * owned.size()};
+  ::madvise(memory, arena_.size(), MADV_HUGEPAGE);
+  loop_.register_memory(arena_);
+  for (std::size_t i = 0; i < owned.size(); ++i) {
+    replica::GroupOptions group = options_.group;
+    group.id = owned[i];
+    const std::string name = "/group-" + std::to_string(owned[i].value());
+    group.data_directory = options_.data_directory + name;
+    group.wal.directory = options_.wal_directory + name + "/wal";
+    group.wal.group = owned[i];
+    group.ring_memory = arena_.subspan(i * bytes, bytes);
+    group.seed = options_.seed + owned[i].value();
+    if (Status status = files_.make_directories(group.wal.directory); !status) return status;
+    auto opened = replica::Group::open(env_, log_, group, *this, [this] { loop_.poll(loop_.now() + kMillisecond); });
+    if (!opened) return std::unexpected(std::move(opened.error()));
+    groups_.push_back(std::move(*opened));
+    broker_.add_group(*groups_.back());
+  }
+  return {};
+}
+
+// --- the agent --------------------------------------------------------------------------------------------
+
+void Shard::run() {
+  if (options_.cpu) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(*options_.cpu, &set);
+    if (::pthread_setaffinity_np(::pthread_self(), sizeof set, &set) != 0) {
+      log_.warn("pin_failed", {{"core", options_.core}, {"cpu", *options_.cpu}});
+    }
+  }
+  loop_.poll(0);  // binds the loop to this thread
+  if (Status status = open_groups(); !status) {
+    control_.fail(status.error().message);
+    return;
+  }
+  control_.shards_recovered.fetch_add(1, std::memory_order_acq_rel);
+  control_.wake_main();
+  while (phase_ != Phase::stopped && !control_.failed.load(std::memory_order_relaxed)) {
+    const Nanos now = loop_.now();
+    const std::uint32_t work = turn(now);
+    wait(work, now);
+  }
+  control_.shards_stopped.fetch_add(1, std::memory_order_acq_rel);
+  control_.wake_main();
+}
+
+std::uint32_t Shard::turn(Nanos now) {
+  std::uint32_t work = flush_outbox();
+  work += mesh_.drain(options_.core, kMeshBudget, [this](CoreId, const Message& message) { handle(message); });
+  work += advance_phase(now);
+  work += broker_.do_work(now);
+  for (const auto& group : groups_) work += group->do_work(now);
+  mesh_.flush(options_.core);
+  return work;
+}
+
+std::uint32_t Shard::advance_phase(Nanos now) {
+  switch (phase_) {
+    case Phase::recovered:
+      // Only when every core is up can broadcasts reach all of them.
+      if (!control_.all_recovered.load(std::memory_order_acquire)) return 0;
+      if (options_.core != CoreId(0)) {
+        phase_ = Phase::serving;
+      } else if (broker::every_group_led(broker_)) {
+        broker::start_controller(broker_);
+        phase_ = Phase::leading;
+      }
+      return 1;
+    case Phase::leading:
+      if (!broker::controller_ready(broker_)) return 0;
+      begin_serving();
+      return 1;
+    case Phase::serving:
+      if (!control_.stop.load(std::memory_order_acquire)) return 0;
+      phase_ = Phase::draining;
+      if (options_.core == CoreId(0)) loop_.stop_listening();
+      broker_.begin_shutdown();
+      drain_deadline_ = now + kDrainTimeout;
+      return 1;
+    case Phase::draining:
+      if (!broker_.quiet() && now < drain_deadline_) return 0;
+      broker_.close_all();
+      control_.shards_drained.fetch_add(1, std::memory_order_acq_rel);
+      phase_ = Phase::closing;
+      return 1;
+    case Phase::closing:
+      // Other cores may still need our groups until they have drained, too.
+      if (control_.shards_drained.load(std::memory_order_acquire) < mesh_.cores()) return 0;
+      for (const auto& group : groups_) group->begin_shutdown();
+      if (!std::all_of(groups_.begin(), groups_.end(), [](const auto& group) { return group->stopped(); })) return 0;
+      if (loop_.disk_ops_in_flight() > 0 || broker_.connection_count() > 0) return 0;
+      phase_ = Phase::stopped;
+      return 1;
+    case Phase::stopped: return 0;
+  }
+  ESC_UNREACHABLE("phase");
+}
+
+void Shard::begin_serving() {
+  auto port = loop_.listen(options_.listen_host, options_.listen_port, *this);
+  if (!port) {
+    control_.fail(port.error().message);
+    return;
+  }
+  phase_ = Phase::serving;
+  control_.listen_port.store(*port, std::memory_order_release);
+  broker::announce_port(broker_, *port);
+  control_.wake_main();
+}
+
+Nanos Shard::next_deadline(Nanos now) const {
+  Nanos deadline = now + kSleepMax;
+  for (const auto& group : groups_) deadline = std::min(deadline, group->next_deadline());
+  return deadline;
+}
+
+// Busy: no waiting. Otherwise the idle strategy decides between polling and sleeping.
+void Shard::wait(std::uint32_t work, Nanos now) {
+  if (work > 0) last_work_ = now;
+  const bool spin = options_.idle == Idle::spin ||
+                    (options_.idle == Idle::adaptive && now - last_work_ < options_.idle_spin);
+  if (work > 0 || spin || !outbox_.empty()) {
+    if (loop_.poll(0) > 0) last_work_ = now;
+    return;
+  }
+  if (!mesh_.prepare_sleep(options_.core)) {
+    loop_.poll(0);
+    return;
+  }
+  if (loop_.poll(next_deadline(now)) > 0) last_work_ = loop_.now();
+  mesh_.end_sleep(options_.core);
+}
+
+}  // namespace esc::shard
