@@ -75,12 +75,12 @@ Status SegmentedLog::recover(io::Files& files, const PartitionState& state) {
     const auto file = present.find(state.segments[i].base_offset);
     const std::uint64_t file_bytes = file == present.end() ? 0 : file->second;
     if (file_bytes < state.segments[i].bytes) {
-      return fail(
-          Errc::corruption,
-          segment_path(directory_, state.segments[i].base_offset, ".log") +
-              (file == present.end() ? " is missing" : " has only " + std::to_string(file_bytes) + " bytes") +
-              "; the checkpoint says " + std::to_string(state.segments[i].bytes) +
-              " bytes; restore the file from a replica or a backup, nothing was changed");
+      return fail(Errc::corruption,
+                  segment_path(directory_, state.segments[i].base_offset, ".log") +
+                      (file_bytes == 0 ? " is missing or empty"
+                                       : " has only " + std::to_string(file_bytes) + " bytes") +
+                      "; the checkpoint says " + std::to_string(state.segments[i].bytes) +
+                      " bytes; restore the file from a replica or a backup, nothing was changed");
     }
     if (auto opened = recover_segment(files, state.segments[i], end, last, file_bytes); !opened)
       return opened;

@@ -132,7 +132,7 @@ std::expected<std::span<const IndexEntry>, Errc> decode_index_file(ByteView byte
   header.epoch_min = load_le<std::int32_t>(from + 48);
   header.epoch_max = load_le<std::int32_t>(from + 52);
   header.interval_bytes = load_le<std::uint32_t>(from + 56);
-  if (header.base_offset != base_offset || header.next_offset < base_offset)
+  if (header.base_offset != base_offset || base_offset < Offset(0) || header.next_offset < base_offset)
     return std::unexpected(Errc::corruption);
   if (header.interval_bytes == 0) return std::unexpected(Errc::corruption);
 
