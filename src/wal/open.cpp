@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "direct_io.h"
 #include "directory.h"
 #include "esc/base/prng.h"
 #include "log_file.h"
@@ -113,9 +114,9 @@ Status Opener::see_frame(const logfmt::FrameHeader& header, ByteView payload, In
     return fail(
         Errc::corruption,
         fmt::format(
-            "{}: frame LSN {} starts at entry {}, but the entries {} to {} are in neither the log nor "
-            "the checkpoint; a segment file is missing or its header is damaged",
-            options_.directory, header.lsn, first.value(), covered_.value() + 1, first.value() - 1));
+            "frame LSN {} starts with entry {}, but the entries {} to {} are neither in the log nor in "
+            "the checkpoint: a segment is missing or damaged",
+            header.lsn, first.value(), covered_.value() + 1, first.value() - 1));
   covered_ = last;
   return on_frame({Lsn{header.lsn}, Term{header.term}, first, last, payload});
 }
@@ -173,6 +174,7 @@ Status Opener::take_over(const logfmt::RecoveredLog& log) {
 Status Opener::open_for_writing(Segment& segment) {
   const std::string path = path_of(segment.number);
   if (start_.pool.direct) {
+    if (Status s = check_direct_alignment(path); !s) return s;
     auto file = files_.open(path, {.write = true, .direct_dsync = true});
     if (file) {
       segment.file = *file;

@@ -47,7 +47,12 @@ void SegmentPool::adopt_released(const Segment& segment) {
 void SegmentPool::close_all(io::Files& files) {
   spares_.for_each([&files](Segment& segment) { files.close(segment.file); });
   released_.for_each([&files](Segment& segment) { files.close(segment.file); });
-  if (step_ != Step::none && !op_submitted_ && work_.file.valid()) files.close(work_.file);
+  // The segment in work, whose last step may have completed without do_work having seen it.
+  const bool unseen = op_submitted_ && op_done_;
+  const bool opened =
+      unseen && op_.error == Errc::ok && (step_ == Step::create || step_ == Step::open_direct);
+  if (opened) files.close(op_.file);
+  if (step_ != Step::none && work_.file.valid()) files.close(work_.file);
 }
 
 void SegmentPool::adopt_live(const Segment& segment) {
@@ -170,6 +175,7 @@ void SegmentPool::begin_recycle() {
 void SegmentPool::begin_drop(const Segment& segment) {
   work_ = segment;
   op_.file = work_.file;
+  work_.file = {};
   submit(Step::drop_close, io::DiskOp::Kind::close);
 }
 
@@ -276,11 +282,12 @@ void SegmentPool::advance_creation(Nanos now) {
       submit(Step::write_header, Kind::write);
       return;
     case Step::write_header: submit(Step::sync, Kind::sync_data); return;
-    case Step::sync: submit(Step::close_zeroed, Kind::close); return;
-    case Step::close_zeroed:
+    case Step::sync:
+      op_.file = work_.file;
       work_.file = {};
-      submit(Step::rename, Kind::rename);
+      submit(Step::close_zeroed, Kind::close);
       return;
+    case Step::close_zeroed: submit(Step::rename, Kind::rename); return;
     case Step::rename:
       op_.path = options_.directory.c_str();
       submit(Step::sync_directory, Kind::sync_dir);
@@ -311,6 +318,7 @@ void SegmentPool::creation_failed(Nanos now) {
   wake_at_ = retry_at_;
   if (work_.file.valid()) {
     op_.file = work_.file;
+    work_.file = {};
     submit(Step::abandon_close, io::DiskOp::Kind::close);
   } else {
     op_.path = path_.data();

@@ -55,7 +55,8 @@ class SegmentPool {
   // No spare can be made: the disk is full or bytes_max is reached, and nothing is being recycled.
   [[nodiscard]] bool starved() const;
   [[nodiscard]] bool failed() const { return failed_; }
-  [[nodiscard]] bool idle() const { return !op_.in_flight && !op_submitted_; }
+  // No operation is with the disk; a step whose result nobody took yet counts as idle.
+  [[nodiscard]] bool idle() const { return !op_submitted_ || op_done_; }
   [[nodiscard]] std::uint64_t bytes_on_disk() const { return bytes_on_disk_; }
   [[nodiscard]] std::uint64_t created() const { return created_; }
   [[nodiscard]] std::uint64_t recycled() const { return recycled_; }

@@ -2,9 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <vector>
 
-#include "esc/base/prng.h"
+#include "esc/base/crc32c.h"
 #include "esc/logfmt/entry.h"
 
 namespace esc::logfmt {
@@ -78,12 +79,23 @@ TEST(Frame, every_bit_of_header_and_payload_is_protected) {
 }
 
 TEST(Frame, an_impossible_header_with_a_right_checksum_is_damaged) {
-  std::vector<std::byte> frame(kBlockBytes);
-  FrameHeader header = sample_header(0);
-  header.kind = FrameKind::watermark;
-  header.first_index = header.last_index = 0;
-  seal_frame(frame.data(), header);
-  ASSERT_EQ(read_frame_header(frame, header), HeaderState::valid);
+  const auto state_with = [](auto change) {
+    FrameHeader header = sample_header(40);
+    change(header);
+    header.header_crc =
+        crc32c({reinterpret_cast<const std::byte*>(&header), offsetof(FrameHeader, header_crc)});
+    std::vector<std::byte> bytes(kFrameHeaderBytes);
+    std::memcpy(bytes.data(), &header, sizeof header);
+    FrameHeader read;
+    return read_frame_header(bytes, read);
+  };
+  EXPECT_EQ(state_with([](FrameHeader&) {}), HeaderState::valid);
+  EXPECT_EQ(state_with([](FrameHeader& h) { h.version = 2; }), HeaderState::unsupported);
+  EXPECT_EQ(state_with([](FrameHeader& h) { h.payload_bytes = UINT32_MAX; }), HeaderState::damaged);
+  EXPECT_EQ(state_with([](FrameHeader& h) { h.durable_lsn = h.lsn; }), HeaderState::damaged);
+  EXPECT_EQ(state_with([](FrameHeader& h) { h.last_index = 0; }), HeaderState::damaged);
+  EXPECT_EQ(state_with([](FrameHeader& h) { h.kind = FrameKind{77}; }), HeaderState::damaged);
+  EXPECT_EQ(state_with([](FrameHeader& h) { h.kind = FrameKind::watermark; }), HeaderState::damaged);
 }
 
 TEST(Frame, zeroes_are_no_frame) {

@@ -222,6 +222,21 @@ TEST(Log, superseded_entries_are_replayed_in_the_order_of_writing) {
   EXPECT_EQ(w.report.last_term, Term{2});
 }
 
+TEST(Log, becomes_idle_by_itself_wherever_background_work_stands) {
+  for (int turns = 0; turns < 120; ++turns) {
+    World w(100 + static_cast<std::uint64_t>(turns));
+    ASSERT_TRUE(w.open());
+    for (int i = 0; i < 24; ++i) ASSERT_TRUE(w.append(1, 3000));
+    for (int i = 0; i < turns; ++i) w.turn();
+    for (int i = 0; i < 1000 && !w.log->idle(); ++i) w.clock.step();  // nobody calls do_work any more
+    ASSERT_TRUE(w.log->idle()) << "after " << turns << " turns";
+    w.log.reset();
+    ASSERT_EQ(w.fs.open_handles(), 0U) << "after " << turns << " turns";
+    ASSERT_TRUE(w.open());
+    EXPECT_EQ(w.recovered.size(), 24U);
+  }
+}
+
 TEST(Log, impossible_options_are_refused_with_a_sentence) {
   World w(17);
   w.options.segment_bytes = 5000;

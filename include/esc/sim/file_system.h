@@ -56,6 +56,7 @@ class FileSystem {
   // ENOSPC once the files together would exceed this.
   void set_capacity(std::uint64_t bytes) { capacity_ = bytes; }
   [[nodiscard]] std::uint64_t used_bytes() const;
+  [[nodiscard]] std::size_t open_handles() const { return handles_.size(); }
   // Bit rot: flips bits of one stable byte. Fails the assertion when the file is shorter.
   void corrupt(const std::string& path, std::uint64_t offset, std::uint8_t xor_mask);
   // All handles become invalid.
