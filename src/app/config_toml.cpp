@@ -83,7 +83,8 @@ class Reader {
     std::ranges::stable_sort(problems_, {}, [](const auto& problem) { return problem.first; });
     std::string message;
     for (std::size_t i = 0; i < problems_.size() && i < kProblemsMax; ++i) {
-      message += (i == 0 ? "" : "\n") + problems_[i].second;
+      if (i > 0) message += '\n';
+      message += problems_[i].second;
     }
     if (problems_.size() > kProblemsMax)
       message += fmt::format("\n(and {} more)", problems_.size() - kProblemsMax);

@@ -170,7 +170,10 @@ Status validate(const Config& config) {
   check_messages(config, problems);
   if (problems.empty()) return {};
   std::string message;
-  for (const auto& problem : problems) message += (message.empty() ? "" : "\n") + problem;
+  for (const auto& problem : problems) {
+    if (!message.empty()) message += '\n';
+    message += problem;
+  }
   return fail(Errc::invalid_argument, std::move(message));
 }
 

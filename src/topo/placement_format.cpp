@@ -38,13 +38,19 @@ std::string quoted(std::string_view text) {
 
 std::string json_list(const std::vector<std::string>& sentences) {
   std::string out = "[";
-  for (const auto& sentence : sentences) out += (out.size() > 1 ? ", " : "") + quoted(sentence);
+  for (const auto& sentence : sentences) {
+    if (out.size() > 1) out += ", ";
+    out += quoted(sentence);
+  }
   return out + "]";
 }
 
 std::string json_set(const CpuSet& set) {
   std::string out = "[";
-  for (const std::uint32_t cpu : set.to_vector()) out += (out.size() > 1 ? ", " : "") + std::to_string(cpu);
+  for (const std::uint32_t cpu : set.to_vector()) {
+    if (out.size() > 1) out += ", ";
+    out += std::to_string(cpu);
+  }
   return out + "]";
 }
 
