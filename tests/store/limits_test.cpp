@@ -9,16 +9,17 @@ namespace {
 std::uint64_t g_allocations = 0;
 std::uint64_t g_allocated_bytes = 0;
 }  // namespace
-void* operator new(std::size_t size) {
+// Not inlined: the compiler would see malloc paired with delete.
+[[gnu::noinline]] void* operator new(std::size_t size) {
   ++g_allocations;
   g_allocated_bytes += size;
   if (void* memory = std::malloc(size)) return memory;
   throw std::bad_alloc();
 }
-void operator delete(void* memory) noexcept {
+[[gnu::noinline]] void operator delete(void* memory) noexcept {
   std::free(memory);
 }
-void operator delete(void* memory, std::size_t) noexcept {
+[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept {
   std::free(memory);
 }
 
