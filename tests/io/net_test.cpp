@@ -1,4 +1,5 @@
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <deque>
@@ -424,6 +425,25 @@ TEST(Net, a_socket_accepted_on_one_loop_lives_on_another) {
   recorder.id = back->adopt(acceptor.sockets[0], recorder).value();
   ASSERT_TRUE(peer.write("moved"));
   EXPECT_TRUE(run_until(*back, [&] { return recorder.received == "moved"; }));
+}
+
+TEST(Net, running_out_of_descriptors_delays_accepting_and_recovers) {
+  auto loop = make_loop();
+  EchoServer server(*loop);
+  Peer peer(server.port);  // waits in the backlog: the loop has not run yet
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit none{.rlim_cur = static_cast<rlim_t>(peer.fd()) + 1, .rlim_max = before.rlim_max};
+  // The kernel notes the limit when an accept is armed, so it is lowered before the first turn.
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+  const std::uint64_t polls = loop->stats().polls;
+  const bool failed = run_until(*loop, [&] { return loop->stats().accept_errors > 0; }, kSecond);
+  run_for(*loop, 50 * kMillisecond);
+  const std::uint64_t turns = loop->stats().polls - polls;
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_TRUE(failed);
+  EXPECT_LT(turns, 50u) << "the loop must not spin on EMFILE";
+  EXPECT_TRUE(run_until(*loop, [&] { return server.connections.size() == 1; }));
 }
 
 // A handler that closes its connection in the middle of a burst.
