@@ -17,8 +17,8 @@
 
 namespace esc::store {
 
-inline constexpr std::size_t kDirectoryBytesMax = 400;
-inline constexpr std::size_t kPathBytesMax = 512;
+inline constexpr std::size_t kDirectoryBytesMax = 1000;
+inline constexpr std::size_t kPathBytesMax = 1040;
 
 // `<directory>/<base offset, 20 digits><suffix>` into `into` (kPathBytesMax), NUL-terminated.
 void format_segment_path(char* into, const std::string& directory, Offset base, const char* suffix);
