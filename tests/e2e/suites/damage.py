@@ -139,7 +139,7 @@ def a_damaged_log_is_served_as_a_prefix_or_refused_with_file_and_position(contex
     seed = random.randrange(1 << 30)
     generator = random.Random(seed)
     config = context.dir / "escd.toml"
-    config.write_text("[tuning.checkpoint]\ninterval_ms = 600000\nbytes = '1GiB'\n")
+    config.write_text("[tuning.checkpoint]\ninterval_ms = 600000\nbytes = '100MiB'\n")
     server = context.server("original").start("--config", str(config))
     stored = fill(server, 120)
     time.sleep(0.5)  # the idle log writes its watermark

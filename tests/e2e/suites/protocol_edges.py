@@ -469,7 +469,7 @@ def a_deleted_topic_is_gone_for_good_and_may_be_made_anew(context):
 def describe_configs_reports_real_values(context):
     server = context.start()
     with RawClient(server.port) as client:
-        client.create_topic("t", 1, {"cleanup.policy": "compact", "retention.ms": "654321"})
+        check_equal(client.create_topic("t", 1, {"retention.ms": "654321"})["error_code"], 0, "create")
 
         def configs(**resource):
             answer = client.call("DescribeConfigs", 4, {"resources": [resource]})["results"][0]
@@ -477,7 +477,7 @@ def describe_configs_reports_real_values(context):
 
         error, all_of_them = configs(type=2, name="t", keys=None)
         check_equal(error, 0, "error")
-        check_equal(all_of_them["cleanup.policy"]["value"], "compact", "cleanup.policy")
+        check_equal(all_of_them["cleanup.policy"]["value"], "delete", "cleanup.policy")
         check_equal(all_of_them["retention.ms"]["value"], "654321", "retention.ms")
         check_equal(all_of_them["retention.ms"]["source"], 1, "source of a value the topic sets")
         check(all_of_them["max.message.bytes"]["source"] in (4, 5), "source of a default")
@@ -486,8 +486,8 @@ def describe_configs_reports_real_values(context):
         check_equal(configs(type=2, name="nowhere", keys=None)[0], 3, "unknown topic")
         broker = client.metadata(None)["brokers"][0]["node_id"]
         check_equal(configs(type=4, name=str(broker), keys=None)[0], 0, "the broker's settings")
-        null_key = rec.build_batch([Record(None, b"x")])
-        check_equal(client.produce("t", 0, null_key)["error_code"], 87, "a null key on a compacted topic")
+        check_equal(client.create_topic("c", 1, {"cleanup.policy": "compact"})["error_code"], 40,
+                    "compaction does not exist yet, so it must not be promised")
 
 
 @test()

@@ -75,7 +75,8 @@ def configuration_errors_name_key_value_and_what_is_accepted(context):
         check_equal(code, USAGE, f"{what}: exit code ({errors[-300:]})")
         for word in words:
             check(word in errors, f"{what}: the message does not name {word!r}: {errors}")
-        check("escd.toml" in errors, f"{what}: the message does not name the file: {errors}")
+        if what != "impossible together":  # its values may come from several places
+            check("escd.toml" in errors, f"{what}: the message does not name the file: {errors}")
 
 
 @test()
