@@ -128,6 +128,49 @@ TEST(Crash, a_torn_frame_before_a_complete_one_drops_both_for_good) {
   EXPECT_GT(met, 5U) << "the case this test is about did not occur";
 }
 
+TEST(Crash, while_the_first_frame_of_a_segment_is_in_flight_and_all_before_it_is_released) {
+  for (std::uint64_t seed = 1; seed <= 60; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    World w(7000 + seed);
+    w.options.watermark_after = kSecond;
+    ASSERT_TRUE(w.open());
+    w.save_hard_state({Term{6}, NodeId{2}});
+    w.drain();
+    for (int i = 0; i < 14; ++i) w.append_and_drain(1, 3000);  // the segment is full
+    const Index last = w.written.back().last_index;
+    ASSERT_TRUE(w.append(1, 3000));
+    w.log->release_through(last);
+    for (std::uint64_t i = 0; i < seed % 4; ++i) w.turn();
+    w.crash(sim::CrashKind::power);
+    const auto opened = w.open(last);
+    ASSERT_TRUE(opened) << opened.error().message;
+    EXPECT_EQ(w.report.hard_state, (HardState{Term{6}, NodeId{2}}));
+    ASSERT_NO_FATAL_FAILURE(w.check_recovered(last));
+  }
+}
+
+// Excess segments leave the directory when a peak is over; a crash in between leaves no hole.
+TEST(Crash, while_excess_segments_are_removed) {
+  for (std::uint64_t seed = 1; seed <= 40; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    World w(8000 + seed);
+    ASSERT_TRUE(w.open());
+    for (int i = 0; i < 250; ++i) ASSERT_TRUE(w.append(1, 3000));
+    w.drain();
+    const std::uint64_t peak = w.fs.used_bytes();
+    const Index checkpoint = w.written[w.written.size() - 3].last_index;
+    w.log->release_through(checkpoint);
+    w.turn_for(static_cast<Nanos>(seed) * kMillisecond / 4);
+    w.crash(sim::CrashKind::power);
+    const auto opened = w.open(checkpoint);
+    ASSERT_TRUE(opened) << opened.error().message;
+    ASSERT_NO_FATAL_FAILURE(w.check_recovered(checkpoint));
+    w.log->release_through(checkpoint);
+    w.turn_for(100 * kMillisecond);
+    EXPECT_LT(w.fs.used_bytes(), peak);
+  }
+}
+
 TEST(FullDisk, is_reported_before_the_log_cannot_be_written_and_ends_by_itself) {
   World w(31);
   ASSERT_TRUE(w.open());
