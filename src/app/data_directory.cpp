@@ -49,7 +49,9 @@ std::string value_of(std::string_view text, std::string_view key) {
 }  // namespace
 
 DataDirectory::DataDirectory(DataDirectory&& other) noexcept
-    : path_(std::move(other.path_)), lock_(std::exchange(other.lock_, -1)), identity_(std::move(other.identity_)) {}
+    : path_(std::move(other.path_)),
+      lock_(std::exchange(other.lock_, -1)),
+      identity_(std::move(other.identity_)) {}
 
 DataDirectory::~DataDirectory() {
   if (lock_ >= 0) ::close(lock_);
@@ -59,7 +61,8 @@ Result<DataDirectory> DataDirectory::open(const Config& config, std::uint32_t gr
   io::PosixFiles files;
   DataDirectory directory;
   directory.path_ = config.data_dir;
-  if (Status status = files.make_directories(config.data_dir); !status) return std::unexpected(status.error());
+  if (Status status = files.make_directories(config.data_dir); !status)
+    return std::unexpected(status.error());
   if (Status status = files.make_directories(config.wal_dir); !status) return std::unexpected(status.error());
   const std::string lock_path = config.data_dir + "/lock";
   directory.lock_ = ::open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0640);
@@ -68,8 +71,10 @@ Result<DataDirectory> DataDirectory::open(const Config& config, std::uint32_t gr
                                             "; check the owner and the rights of the data directory");
   }
   if (::flock(directory.lock_, LOCK_EX | LOCK_NB) != 0) {
-    return fail(Errc::busy, "data directory " + config.data_dir +
-                                " is in use by another escd (its lock file is held); stop that one or choose another --data");
+    return fail(
+        Errc::busy,
+        "data directory " + config.data_dir +
+            " is in use by another escd (its lock file is held); stop that one or choose another --data");
   }
   const std::string path = config.data_dir + "/node.toml";
   auto exists = files.exists(path);
@@ -78,9 +83,10 @@ Result<DataDirectory> DataDirectory::open(const Config& config, std::uint32_t gr
   if (!*exists) {
     identity.cluster_id = config.node.cluster_id.empty() ? new_cluster_id() : config.node.cluster_id;
     identity.groups = config.groups == 0 ? groups_default : config.groups;
-    const std::string text = "# Written by escd when this directory was created. Do not edit.\nversion = 1\ncluster_id = \"" +
-                             identity.cluster_id + "\"\nnode_id = " + std::to_string(config.node.id.value()) +
-                             "\ngroups = " + std::to_string(identity.groups) + "\n";
+    const std::string text =
+        "# Written by escd when this directory was created. Do not edit.\nversion = 1\ncluster_id = \"" +
+        identity.cluster_id + "\"\nnode_id = " + std::to_string(config.node.id.value()) +
+        "\ngroups = " + std::to_string(identity.groups) + "\n";
     if (Status status = io::write_file_atomically(files, path, as_bytes(text)); !status) {
       return std::unexpected(status.error());
     }
@@ -91,23 +97,27 @@ Result<DataDirectory> DataDirectory::open(const Config& config, std::uint32_t gr
     identity.cluster_id = value_of(text, "cluster_id");
     const std::string groups = value_of(text, "groups");
     std::from_chars(groups.data(), groups.data() + groups.size(), identity.groups);
-    if (value_of(text, "version") != "1" || identity.cluster_id.empty() || groups.empty() || identity.groups == 0) {
-      return fail(Errc::corruption, path + " is damaged or from another version: it should name version 1, cluster_id, "
-                                           "node_id and groups; restore it from a copy");
+    if (value_of(text, "version") != "1" || identity.cluster_id.empty() || groups.empty() ||
+        identity.groups == 0) {
+      return fail(Errc::corruption,
+                  path +
+                      " is damaged or from another version: it should name version 1, cluster_id, "
+                      "node_id and groups; restore it from a copy");
     }
     if (!config.node.cluster_id.empty() && config.node.cluster_id != identity.cluster_id) {
-      return fail(Errc::invalid_argument, "data directory " + config.data_dir + " belongs to cluster " +
-                                              identity.cluster_id + ", the configuration says node.cluster_id = " +
-                                              config.node.cluster_id);
+      return fail(Errc::invalid_argument,
+                  "data directory " + config.data_dir + " belongs to cluster " + identity.cluster_id +
+                      ", the configuration says node.cluster_id = " + config.node.cluster_id);
     }
     if (value_of(text, "node_id") != std::to_string(config.node.id.value())) {
-      return fail(Errc::invalid_argument, "data directory " + config.data_dir + " belongs to node " +
-                                              value_of(text, "node_id") + ", the configuration says node.id = " +
-                                              std::to_string(config.node.id.value()));
+      return fail(Errc::invalid_argument,
+                  "data directory " + config.data_dir + " belongs to node " + value_of(text, "node_id") +
+                      ", the configuration says node.id = " + std::to_string(config.node.id.value()));
     }
     if (config.groups != 0 && config.groups != identity.groups) {
-      return fail(Errc::invalid_argument, "groups = " + std::to_string(config.groups) + ", but this directory was created with " +
-                                              std::to_string(identity.groups) + " and the number cannot change: remove the key");
+      return fail(Errc::invalid_argument,
+                  "groups = " + std::to_string(config.groups) + ", but this directory was created with " +
+                      std::to_string(identity.groups) + " and the number cannot change: remove the key");
     }
   }
   identity.cluster_number = number_of(identity.cluster_id);

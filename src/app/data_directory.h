@@ -9,7 +9,7 @@
 namespace esc::app {
 
 struct NodeIdentity {
-  std::string cluster_id;          // as clients see it
+  std::string cluster_id;            // as clients see it
   std::uint64_t cluster_number = 0;  // its hash, for frames
   std::uint32_t groups = 1;
 };

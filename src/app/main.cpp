@@ -47,7 +47,8 @@ int main(int argc, char** argv) {
     return 2;
   }
   if (command->action == app::Action::print_plan) {
-    print(stdout, command->json ? topo::format_plan_json(*topology, *plan) : topo::format_plan(*topology, *plan));
+    print(stdout,
+          command->json ? topo::format_plan_json(*topology, *plan) : topo::format_plan(*topology, *plan));
     return 0;
   }
   return app::run_node(*config, *plan);

@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -129,13 +130,22 @@ io::LoopOptions loop_options(const Config& config, const topo::Plan& plan) {
   return options;
 }
 
+// A descriptor per connection and per open segment: take all that the system allows.
+void raise_file_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 class Node {
  public:
   Node(const Config& config, const topo::Plan& plan)
       : config_(config),
         plan_(plan),
-        logger_({.level = static_cast<obs::Level>(3 - static_cast<int>(config.log.level)),
-                 .format = config.log.format == LogFormat::json ? obs::LogFormat::json : obs::LogFormat::text}),
+        logger_(
+            {.level = static_cast<obs::Level>(3 - static_cast<int>(config.log.level)),
+             .format = config.log.format == LogFormat::json ? obs::LogFormat::json : obs::LogFormat::text}),
         log_(logger_.source("main")) {}
 
   int run();
@@ -172,8 +182,9 @@ Status Node::start(const NodeIdentity& identity) {
     loops_.push_back(std::move(*loop));
     const std::string name = "core" + std::to_string(core);
     obs::Scope& metrics = registry_.scope({{"core", std::to_string(core)}});
-    shards_.push_back(std::make_unique<shard::Shard>(shard_options(config_, identity, plan_, core), *loops_.back(), *mesh_,
-                                                     logger_.source(name), metrics, control_));
+    shards_.push_back(std::make_unique<shard::Shard>(shard_options(config_, identity, plan_, core),
+                                                     *loops_.back(), *mesh_, logger_.source(name), metrics,
+                                                     control_));
   }
   logger_.set_synchronous(false);
   for (std::uint32_t core = 0; core < cores; ++core) {
@@ -250,6 +261,7 @@ int Node::finish() {
 }
 
 int Node::run() {
+  raise_file_limit();
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);
@@ -275,6 +287,8 @@ int Node::run() {
 
 }  // namespace
 
-int run_node(const Config& config, const topo::Plan& plan) { return Node(config, plan).run(); }
+int run_node(const Config& config, const topo::Plan& plan) {
+  return Node(config, plan).run();
+}
 
 }  // namespace esc::app

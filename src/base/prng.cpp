@@ -50,7 +50,9 @@ std::int64_t Prng::between(std::int64_t low, std::int64_t high) {
   return static_cast<std::int64_t>(static_cast<std::uint64_t>(low) + draw);
 }
 
-bool Prng::chance(std::uint64_t numerator, std::uint64_t denominator) { return below(denominator) < numerator; }
+bool Prng::chance(std::uint64_t numerator, std::uint64_t denominator) {
+  return below(denominator) < numerator;
+}
 
 Prng Prng::fork(std::uint64_t stream) const {
   std::uint64_t seed = state_[0] ^ std::rotl(state_[3], 17) ^ (stream * 0xd1342543de82ef95ULL);

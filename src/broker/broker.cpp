@@ -26,13 +26,16 @@ BrokerMetrics::BrokerMetrics(obs::Scope& scope)
       fetched_bytes(scope.counter("esc_fetched_bytes_total", "Bytes of record batches sent to consumers")),
       protocol_errors(scope.counter("esc_protocol_errors_total", "Requests that could not be understood")),
       evictions(scope.counter("esc_evictions_total", "Clients closed for holding memory without progress")),
-      memory_stalls(scope.counter("esc_memory_stalls_total", "Times a client waited for request or response memory")),
+      memory_stalls(
+          scope.counter("esc_memory_stalls_total", "Times a client waited for request or response memory")),
       connections_refused(scope.counter("esc_connections_refused_total", "Connections over the limit")),
       connections(scope.gauge("esc_connections", "Open client connections")),
-      produce_latency(scope.histogram("esc_produce_latency_seconds", "Produce request, from its last byte to its answer",
+      produce_latency(scope.histogram("esc_produce_latency_seconds",
+                                      "Produce request, from its last byte to its answer",
                                       obs::Unit::nanoseconds_as_seconds)) {}
 
-Broker::Broker(io::Env env, obs::LogSource log, obs::Scope& metrics, const BrokerOptions& options, Router& router)
+Broker::Broker(io::Env env, obs::LogSource log, obs::Scope& metrics, const BrokerOptions& options,
+               Router& router)
     : env_(env),
       log_(log),
       metrics_(metrics),
@@ -52,7 +55,9 @@ Broker::Broker(io::Env env, obs::LogSource log, obs::Scope& metrics, const Broke
 
 Broker::~Broker() = default;
 
-void Broker::add_group(replica::Group& group) { groups_[group.id().value()] = &group; }
+void Broker::add_group(replica::Group& group) {
+  groups_[group.id().value()] = &group;
+}
 
 // --- connections ------------------------------------------------------------------------------------
 
@@ -115,7 +120,9 @@ Request* Broker::new_request() {
   return request;
 }
 
-void Broker::retain_loan(io::ReceiveLoan loan) { ++loan_references_[loan.buffer]; }
+void Broker::retain_loan(io::ReceiveLoan loan) {
+  ++loan_references_[loan.buffer];
+}
 
 void Broker::release_loan(io::ReceiveLoan loan) {
   ESC_ASSERT(loan_references_[loan.buffer] > 0);
@@ -206,9 +213,13 @@ void Broker::wait_for_response_memory(Request& request, void (*retry)(Broker&, R
   response_waiters_.push_back({&request, retry});
 }
 
-void Broker::finish_later(FetchCall& call) { finishing_.push_back(call); }
+void Broker::finish_later(FetchCall& call) {
+  finishing_.push_back(call);
+}
 
-void Broker::block(ProduceCall& call) { blocked_.push_back(call); }
+void Broker::block(ProduceCall& call) {
+  blocked_.push_back(call);
+}
 
 // --- the agent --------------------------------------------------------------------------------------
 
@@ -263,11 +274,12 @@ void Broker::evict_stalled(Nanos now) {
   });
   if (victim == nullptr) return;
   metrics_.evictions.add();
-  log_.log_limited(client_limiter_, obs::Level::warn, "client_evicted",
-                   {{"reason", victim->sending() ? "does not read its answers" : "does not finish its request"},
-                    {"holds_bytes", victim->sending() ? victim->sending_bytes() : victim->partial_bytes()},
-                    {"stalled_ms", (now - victim->last_progress()) / kMillisecond},
-                    {"evictions_total", metrics_.evictions.value()}});
+  log_.log_limited(
+      client_limiter_, obs::Level::warn, "client_evicted",
+      {{"reason", victim->sending() ? "does not read its answers" : "does not finish its request"},
+       {"holds_bytes", victim->sending() ? victim->sending_bytes() : victim->partial_bytes()},
+       {"stalled_ms", (now - victim->last_progress()) / kMillisecond},
+       {"evictions_total", metrics_.evictions.value()}});
   victim->close();
 }
 

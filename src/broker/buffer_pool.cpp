@@ -8,7 +8,9 @@
 
 namespace esc::broker {
 
-void BufferPool::Release::operator()(std::byte* p) const { std::free(p); }
+void BufferPool::Release::operator()(std::byte* p) const {
+  std::free(p);
+}
 
 BufferPool::BufferPool(std::size_t bytes) {
   ESC_ASSERT(bytes >= kBlockBytesMin);
@@ -41,8 +43,10 @@ void BufferPool::push(std::byte* block, std::uint32_t order) {
 
 void BufferPool::remove(std::byte* block, std::uint32_t order) {
   auto* node = reinterpret_cast<FreeBlock*>(block);
-  if (node->previous != nullptr) node->previous->next = node->next;
-  else free_[order] = node->next;
+  if (node->previous != nullptr)
+    node->previous->next = node->next;
+  else
+    free_[order] = node->next;
   if (node->next != nullptr) node->next->previous = node->previous;
   free_order_[slot_of(block)] = 0;
 }

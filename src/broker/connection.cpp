@@ -118,8 +118,8 @@ bool Connection::begin_frame(ByteView& bytes) {
 }
 
 bool Connection::grow_partial() {
-  const std::size_t wanted =
-      std::min<std::size_t>(frame_bytes_, partial_.empty() ? kPartialBytesFirst : partial_.size() * kPartialGrowth);
+  const std::size_t wanted = std::min<std::size_t>(
+      frame_bytes_, partial_.empty() ? kPartialBytesFirst : partial_.size() * kPartialGrowth);
   const ByteSpan larger = broker_.request_pool().allocate(wanted);
   if (larger.empty()) return false;
   if (!partial_.empty()) {

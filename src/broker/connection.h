@@ -1,7 +1,7 @@
 // One client connection: cuts the byte stream into requests, sends the answers in request order.
 //
-// A request that lies in one receive buffer is used in place; one that spans buffers is put together in a pool
-// buffer that grows with the bytes that really arrive, so that announcing a large size costs nothing.
+// A request that lies in one receive buffer is used in place; one that spans buffers is put together in a
+// pool buffer that grows with the bytes that really arrive, so that announcing a large size costs nothing.
 // Too many unanswered requests, or no memory, stop the receive; TCP's window does the rest.
 #pragma once
 

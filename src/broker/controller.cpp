@@ -73,7 +73,9 @@ void Controller::broadcast(Index index, std::vector<std::byte> bytes, bool whole
     BroadcastCall& call = sent.calls[core];
     call.broadcast = &sent;
     call.target = CoreId(core);
-    call.run = [](Call& base, Broker& target) { target.controller().receive(static_cast<BroadcastCall&>(base)); };
+    call.run = [](Call& base, Broker& target) {
+      target.controller().receive(static_cast<BroadcastCall&>(base));
+    };
     call.done = [](Call& base, Broker& origin) {
       origin.controller().broadcast_done(static_cast<BroadcastCall&>(base));
     };
@@ -160,20 +162,24 @@ void Controller::order_create(TopicOrder& order, std::vector<std::byte>& command
     order.code = code;
     order.message = std::move(message);
   };
-  if (const char* problem = topic_name_problem(order.name)) return refuse(wire::ErrorCode::invalid_topic, problem);
+  if (const char* problem = topic_name_problem(order.name))
+    return refuse(wire::ErrorCode::invalid_topic, problem);
   if (master_.find(std::string_view(order.name)) != nullptr) {
     return refuse(wire::ErrorCode::topic_already_exists, "topic " + order.name + " exists");
   }
   const std::int32_t count = order.partitions == -1 ? broker_.options().default_partitions : order.partitions;
-  if (count < 1) return refuse(wire::ErrorCode::invalid_partitions, "the number of partitions must be at least 1");
+  if (count < 1)
+    return refuse(wire::ErrorCode::invalid_partitions, "the number of partitions must be at least 1");
   if (order.replication_factor != -1 && order.replication_factor != 1) {
-    return refuse(wire::ErrorCode::invalid_replication_factor, "this cluster has 1 node: the replication factor is 1");
+    return refuse(wire::ErrorCode::invalid_replication_factor,
+                  "this cluster has 1 node: the replication factor is 1");
   }
   if (master_.topics().size() >= broker_.options().topics_max ||
       master_.partition_count() + static_cast<std::size_t>(count) > broker_.options().partitions_max) {
     return refuse(wire::ErrorCode::policy_violation,
-                  "over tuning.limits.topics_max or partitions_max: there are " + std::to_string(master_.topics().size()) +
-                      " topics with " + std::to_string(master_.partition_count()) + " partitions");
+                  "over tuning.limits.topics_max or partitions_max: there are " +
+                      std::to_string(master_.topics().size()) + " topics with " +
+                      std::to_string(master_.partition_count()) + " partitions");
   }
   TopicSettings settings = broker_.directory().defaults();
   for (const auto& [key, value] : order.overrides) {
@@ -197,9 +203,11 @@ void Controller::order_create(TopicOrder& order, std::vector<std::byte>& command
 }
 
 void Controller::order_remove(TopicOrder& order, std::vector<std::byte>& command) {
-  const replica::Topic* topic = order.name.empty() ? master_.find(order.id) : master_.find(std::string_view(order.name));
+  const replica::Topic* topic =
+      order.name.empty() ? master_.find(order.id) : master_.find(std::string_view(order.name));
   if (topic == nullptr) {
-    order.code = order.name.empty() ? wire::ErrorCode::unknown_topic_id : wire::ErrorCode::unknown_topic_or_partition;
+    order.code =
+        order.name.empty() ? wire::ErrorCode::unknown_topic_id : wire::ErrorCode::unknown_topic_or_partition;
     order.message = "no such topic";
     return;
   }
@@ -312,7 +320,8 @@ bool Controller::advance_reconciliation(BroadcastCall& call) {
   for (; call.cursor < call.work.size(); ++call.cursor) {
     const BroadcastCall::Work& work = call.work[call.cursor];
     replica::Group& group = *broker_.group(work.group);
-    const auto index = work.create ? group.create_partition(work.identity) : group.delete_partition(work.identity.id);
+    const auto index =
+        work.create ? group.create_partition(work.identity) : group.delete_partition(work.identity.id);
     if (!index) return false;  // ring full, or not leading yet: try again next turn
     call.waiters[work.group.value()].index = *index;
     if (call.cursor + 1 < call.work.size()) continue;
@@ -322,7 +331,9 @@ bool Controller::advance_reconciliation(BroadcastCall& call) {
       if (waiter.index == Index(0)) continue;
       ++call.uncommitted;
       waiter.context = &call;
-      waiter.done = [](replica::CommitWaiter& done, Errc) { --static_cast<BroadcastCall*>(done.context)->uncommitted; };
+      waiter.done = [](replica::CommitWaiter& done, Errc) {
+        --static_cast<BroadcastCall*>(done.context)->uncommitted;
+      };
       broker_.group(GroupId(id))->wait_committed(waiter);
     }
     --call.uncommitted;

@@ -1,5 +1,5 @@
-// The part of one fetch request that concerns one core's groups. Two rounds: wait until enough is committed, then
-// read into a buffer of the origin.
+// The part of one fetch request that concerns one core's groups. Two rounds: wait until enough is committed,
+// then read into a buffer of the origin.
 #pragma once
 
 #include <span>

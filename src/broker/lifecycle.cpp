@@ -4,9 +4,15 @@
 
 namespace esc::broker {
 
-void on_metadata(Broker& broker, Index index, ByteView command) { broker.controller().on_metadata(index, command); }
-void save_metadata(Broker& broker, std::vector<std::byte>& out) { broker.controller().save(out); }
-Status load_metadata(Broker& broker, ByteView state) { return broker.controller().load(state); }
+void on_metadata(Broker& broker, Index index, ByteView command) {
+  broker.controller().on_metadata(index, command);
+}
+void save_metadata(Broker& broker, std::vector<std::byte>& out) {
+  broker.controller().save(out);
+}
+Status load_metadata(Broker& broker, ByteView state) {
+  return broker.controller().load(state);
+}
 void on_partition(Broker& broker, GroupId group, replica::Partition& partition) {
   broker.controller().on_partition(group, partition);
 }
@@ -23,7 +29,8 @@ void announce_port(Broker& broker, std::uint16_t port) {
     call->port = port;
     call->target = CoreId(core);
     call->run = [](Call& base, Broker& target) {
-      if (target.options().advertised_port == 0) target.set_advertised_port(static_cast<PortCall&>(base).port);
+      if (target.options().advertised_port == 0)
+        target.set_advertised_port(static_cast<PortCall&>(base).port);
       target.router().reply(base);
     };
     call->done = [](Call& base, Broker&) { delete &static_cast<PortCall&>(base); };
@@ -38,7 +45,11 @@ bool every_group_led(Broker& broker) {
   return true;
 }
 
-void start_controller(Broker& broker) { broker.controller().start(); }
-bool controller_ready(Broker& broker) { return broker.controller().ready(); }
+void start_controller(Broker& broker) {
+  broker.controller().start();
+}
+bool controller_ready(Broker& broker) {
+  return broker.controller().ready();
+}
 
 }  // namespace esc::broker

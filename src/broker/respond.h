@@ -23,7 +23,8 @@ const Message* Broker::decode(Request& request) {
     }
     auto decoded = wire::decode<Message>(request.header.body, request.header.version, request.arena);
     // Handlers need some of the arena, too.
-    if (decoded && request.arena.capacity() - request.arena.used() >= sizeof(Message) + kArenaBytesFirst / 4) {
+    if (decoded &&
+        request.arena.capacity() - request.arena.used() >= sizeof(Message) + kArenaBytesFirst / 4) {
       auto space = request.arena.allocate<Message>(1);
       space[0] = *decoded;
       return space.data();
@@ -36,8 +37,8 @@ const Message* Broker::decode(Request& request) {
   }
 }
 
-// Room for `count` objects that live as long as the request, beyond what decode() left: grows into a buffer of its
-// own. Null when there is no memory.
+// Room for `count` objects that live as long as the request, beyond what decode() left: grows into a buffer
+// of its own. Null when there is no memory.
 template <class T>
 std::span<T> Broker::allocate(Request& request, std::size_t count) {
   if (std::span<T> fits = request.arena.allocate<T>(count); fits.data() != nullptr) return fits;
@@ -93,9 +94,8 @@ void Broker::respond_gathered(Request& request, const Message& message, std::siz
       continue;
     }
     std::size_t count = 0;
-    writer.for_each_piece([&](ByteView piece) {
-      pieces[count++] = {const_cast<std::byte*>(piece.data()), piece.size()};
-    });
+    writer.for_each_piece(
+        [&](ByteView piece) { pieces[count++] = {const_cast<std::byte*>(piece.data()), piece.size()}; });
     request.output = buffer;
     request.output_pool = &request_pool_;
     request.response = pieces.first(count);

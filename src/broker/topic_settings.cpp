@@ -12,7 +12,7 @@ constexpr std::int64_t kMax = std::numeric_limits<std::int64_t>::max();
 
 struct NumberKey {
   std::string_view key;
-  std::int64_t TopicSettings::*field;
+  std::int64_t TopicSettings::* field;
   std::int64_t min;
   std::int64_t max;
   ConfigType type;
@@ -25,7 +25,8 @@ constexpr std::array kNumberKeys = {
     NumberKey{"retention.bytes", &TopicSettings::retention_bytes, -1, kMax, ConfigType::int64,
               "Sealed segments beyond this size of a partition are deleted, oldest first; -1 is no limit"},
     NumberKey{"segment.bytes", &TopicSettings::segment_bytes, 16 * static_cast<std::int64_t>(kKiB),
-              static_cast<std::int64_t>(kGiB), ConfigType::int32, "A segment file is rolled before it would exceed this"},
+              static_cast<std::int64_t>(kGiB), ConfigType::int32,
+              "A segment file is rolled before it would exceed this"},
     NumberKey{"max.message.bytes", &TopicSettings::max_message_bytes, 1024, 1'048'588, ConfigType::int32,
               "Largest record batch, as it arrives (compressed)"},
 };
@@ -39,10 +40,14 @@ struct FixedKey {
 // Keys whose only supported value is what the server does anyway.
 constexpr std::array kFixedKeys = {
     FixedKey{"cleanup.policy", "delete", ConfigType::list, "Old segments are deleted"},
-    FixedKey{"compression.type", "producer", ConfigType::string, "Batches are stored as the producer compressed them"},
-    FixedKey{"message.timestamp.type", "CreateTime", ConfigType::string, "Records keep the producer's timestamp"},
-    FixedKey{"min.insync.replicas", "1", ConfigType::int32, "An acknowledged record is on a majority of the replicas"},
-    FixedKey{"unclean.leader.election.enable", "false", ConfigType::boolean, "A replica without the log never leads"},
+    FixedKey{"compression.type", "producer", ConfigType::string,
+             "Batches are stored as the producer compressed them"},
+    FixedKey{"message.timestamp.type", "CreateTime", ConfigType::string,
+             "Records keep the producer's timestamp"},
+    FixedKey{"min.insync.replicas", "1", ConfigType::int32,
+             "An acknowledged record is on a majority of the replicas"},
+    FixedKey{"unclean.leader.election.enable", "false", ConfigType::boolean,
+             "A replica without the log never leads"},
 };
 
 std::optional<std::int64_t> parse_number(std::string_view text) {
@@ -59,9 +64,9 @@ Status apply_override(TopicSettings& settings, std::string_view key, std::string
     if (known.key != key) continue;
     const auto number = parse_number(value);
     if (!number || *number < known.min || *number > known.max) {
-      return fail(Errc::invalid_argument, std::string(key) + " = " + std::string(value) + ": a whole number from " +
-                                              std::to_string(known.min) + " to " + std::to_string(known.max) +
-                                              " is accepted");
+      return fail(Errc::invalid_argument, std::string(key) + " = " + std::string(value) +
+                                              ": a whole number from " + std::to_string(known.min) + " to " +
+                                              std::to_string(known.max) + " is accepted");
     }
     settings.*known.field = *number;
     return {};
@@ -69,8 +74,8 @@ Status apply_override(TopicSettings& settings, std::string_view key, std::string
   for (const FixedKey& known : kFixedKeys) {
     if (known.key != key) continue;
     if (value == known.value) return {};
-    return fail(Errc::unsupported, std::string(key) + " = " + std::string(value) + " is not supported; only " +
-                                       std::string(known.value) + " is");
+    return fail(Errc::unsupported, std::string(key) + " = " + std::string(value) +
+                                       " is not supported; only " + std::string(known.value) + " is");
   }
   return fail(Errc::unsupported, "topic configuration " + std::string(key) + " is not supported");
 }
@@ -100,7 +105,8 @@ const char* topic_name_problem(std::string_view name) {
   if (name.size() > 249) return "the topic name is longer than 249 characters";
   if (name == "." || name == "..") return "the topic name must not be . or ..";
   const bool legal = std::all_of(name.begin(), name.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+           c == '_' || c == '-';
   });
   return legal ? nullptr : "the topic name has characters other than letters, digits, '.', '_' and '-'";
 }

@@ -66,13 +66,16 @@ void encode_checkpoint(const Checkpoint& checkpoint, std::vector<std::byte>& out
 
 Result<Checkpoint> decode_checkpoint(ByteView bytes, const std::string& path) {
   const auto damaged = [&](const std::string& what) {
-    return fail(Errc::corruption, "checkpoint " + path + " is damaged: " + what +
-                                      "; restore this file from a copy, or replace this node's data directory from "
-                                      "its peers. Nothing was changed");
+    return fail(Errc::corruption,
+                "checkpoint " + path + " is damaged: " + what +
+                    "; restore this file from a copy, or replace this node's data directory from "
+                    "its peers. Nothing was changed");
   };
-  if (bytes.size() < kPrefixBytes + 4) return damaged("it has only " + std::to_string(bytes.size()) + " bytes");
+  if (bytes.size() < kPrefixBytes + 4)
+    return damaged("it has only " + std::to_string(bytes.size()) + " bytes");
   const ByteView checked = bytes.first(bytes.size() - 4);
-  if (load_le<std::uint32_t>(bytes.data() + checked.size()) != crc32c(checked)) return damaged("checksum mismatch");
+  if (load_le<std::uint32_t>(bytes.data() + checked.size()) != crc32c(checked))
+    return damaged("checksum mismatch");
   ByteReader reader(checked);
   if (reader.number<std::uint64_t>() != kMagic) return damaged("it is not a checkpoint file");
   if (const auto version = reader.number<std::uint32_t>(); version != kVersion) {

@@ -103,8 +103,9 @@ void Checkpointer::start_file() {
   checkpoint_.applied = target_;
   checkpoint_.applied_term = target_term_;
   // Deleted partitions have left the list while we were syncing: forget their records.
-  std::erase_if(checkpoint_.partitions,
-                [this](const CheckpointPartition& record) { return group_.find(record.identity.id) == nullptr; });
+  std::erase_if(checkpoint_.partitions, [this](const CheckpointPartition& record) {
+    return group_.find(record.identity.id) == nullptr;
+  });
   checkpoint_.metadata.clear();
   group_.listener_.save_metadata(group_.options_.id, checkpoint_.metadata);
   bytes_.clear();
@@ -176,8 +177,9 @@ void Checkpointer::give_up(Errc code, const char* what) {
     group_.log_.warn("checkpoint_delayed", {{"group", group_.options_.id}, {"while", what}, {"cause", code}});
     return;
   }
-  group_.enter_failed(std::string("checkpoint in ") + group_.options_.data_directory + ": " + what + " failed (" +
-              std::string(to_string(code)) + "); check the device, then restart: the write-ahead log is replayed");
+  group_.enter_failed(std::string("checkpoint in ") + group_.options_.data_directory + ": " + what +
+                      " failed (" + std::string(to_string(code)) +
+                      "); check the device, then restart: the write-ahead log is replayed");
 }
 
 void Checkpointer::finish() {

@@ -26,7 +26,9 @@ class Checkpointer {
   // After recovery: what the newest checkpoint file covers.
   void recovered(Index applied, Nanos now);
 
-  [[nodiscard]] static std::string path(const GroupOptions& options) { return options.data_directory + "/checkpoint"; }
+  [[nodiscard]] static std::string path(const GroupOptions& options) {
+    return options.data_directory + "/checkpoint";
+  }
 
  private:
   enum class Phase : std::uint8_t { idle, draining, syncing, file };

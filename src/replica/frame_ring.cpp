@@ -32,8 +32,8 @@ bool FrameRing::open_new(std::uint64_t bytes_needed, std::uint64_t reserve_bytes
   const std::uint64_t skipped = until_end < bytes_needed ? until_end : 0;
   if (bytes_free() < skipped + bytes_needed + reserve_bytes) return false;
   const std::uint64_t contiguous = skipped != 0 ? memory_.size() : until_end;
-  const std::uint64_t room = std::min({contiguous, bytes_free() - skipped - reserve_bytes,
-                                       std::uint64_t{frame_bytes_max_}});
+  const std::uint64_t room =
+      std::min({contiguous, bytes_free() - skipped - reserve_bytes, std::uint64_t{frame_bytes_max_}});
   Frame& opened = frame(frame_back_);
   // Bytes skipped at the physical end belong to the frame before; when there is none, to nobody.
   if (skipped != 0) {
@@ -83,7 +83,9 @@ void FrameRing::seal() {
   open_ = false;
 }
 
-Frame* FrameRing::next_queued() { return write_next_ == sealed_back() ? nullptr : &frame(write_next_); }
+Frame* FrameRing::next_queued() {
+  return write_next_ == sealed_back() ? nullptr : &frame(write_next_);
+}
 
 void FrameRing::mark_writing(Frame& frame) {
   ESC_ASSERT(&frame == next_queued() && frame.state == FrameState::queued);
@@ -100,8 +102,10 @@ void FrameRing::mark_applied(std::uint64_t sequence) {
   std::uint64_t high = frame_back_;
   while (high - low > 1) {
     const std::uint64_t middle = low + (high - low) / 2;
-    if (frame(middle).first_sequence <= sequence) low = middle;
-    else high = middle;
+    if (frame(middle).first_sequence <= sequence)
+      low = middle;
+    else
+      high = middle;
   }
   Frame& holder = frame(low);
   ESC_ASSERT(holder.unapplied > 0);

@@ -43,7 +43,8 @@ Errc Group::accepting() const {
 std::expected<FrameRing::Allocation, Errc> Group::allocate(std::uint32_t body_bytes, std::uint64_t reserve) {
   if (!ring_.fits(body_bytes)) return std::unexpected(Errc::too_large);
   if (!ring_.open_has_room(body_bytes)) seal_open();
-  const std::uint64_t wanted = align_up(logfmt::kFrameHeaderBytes + logfmt::entry_bytes(body_bytes), kBlockBytes);
+  const std::uint64_t wanted =
+      align_up(logfmt::kFrameHeaderBytes + logfmt::entry_bytes(body_bytes), kBlockBytes);
   for (;;) {
     const bool opens = !ring_.has_open();
     const FrameRing::Allocation allocation = ring_.allocate(body_bytes, reserve);
@@ -106,7 +107,8 @@ std::expected<Appended, Errc> Group::append_batch(Partition& partition, ByteView
   return Appended{index, base};
 }
 
-std::expected<Index, Errc> Group::append_command(logfmt::EntryKind kind, PartitionId partition, ByteView body) {
+std::expected<Index, Errc> Group::append_command(logfmt::EntryKind kind, PartitionId partition,
+                                                 ByteView body) {
   if (failed_) return std::unexpected(Errc::io_error);
   if (!leading_ || shutting_down_) return std::unexpected(Errc::not_leader);
   auto allocation = allocate(static_cast<std::uint32_t>(body.size()), 0);
@@ -177,10 +179,11 @@ void Group::on_frame_written(wal::FrameWrite& write, Errc code) {
   }
   if (group.failed_) return;
   if (code != Errc::ok) {
-    group.enter_failed("writing the write-ahead log in " + group.options_.wal.directory + " failed (" +
-               std::string(to_string(code)) +
-               "): nothing more is acknowledged; check the device (dmesg, SMART), then restart: the log is "
-               "verified and recovered at start");
+    group.enter_failed(
+        "writing the write-ahead log in " + group.options_.wal.directory + " failed (" +
+        std::string(to_string(code)) +
+        "): nothing more is acknowledged; check the device (dmesg, SMART), then restart: the log is "
+        "verified and recovered at start");
     return;
   }
   frame.state = FrameState::durable;
@@ -188,18 +191,32 @@ void Group::on_frame_written(wal::FrameWrite& write, Errc code) {
   group.handle_effects();
 }
 
-void Group::on_hard_state_saved(void* context, Errc code) {
-  auto& group = *static_cast<Group*>(context);
-  group.hard_state_in_flight_ = false;
-  if (code != Errc::ok) {
-    group.enter_failed("saving term and vote in " + group.options_.wal.directory + " failed (" +
-               std::string(to_string(code)) + "); check the device, then restart");
+void Group::save_hard_state(const PendingHardState& pending) {
+  if (hard_state_saving_) {
+    hard_state_waiting_ = pending;
     return;
   }
-  const raft::WriteMark mark = *group.hard_state_mark_;
-  group.hard_state_mark_.reset();
+  hard_state_saving_ = pending;
+  wal_->save_hard_state({pending.state.term, pending.state.vote}, &Group::on_hard_state_saved, this);
+}
+
+void Group::on_hard_state_saved(void* context, Errc code) {
+  auto& group = *static_cast<Group*>(context);
+  if (group.failed_) return;
+  if (code != Errc::ok) {
+    group.enter_failed("saving term and vote in " + group.options_.wal.directory + " failed (" +
+                       std::string(to_string(code)) + "); check the device, then restart");
+    return;
+  }
+  const raft::WriteMark mark = group.hard_state_saving_->mark;
+  group.hard_state_saving_.reset();
   group.core_->persisted(mark, group.effects_);
   group.handle_effects();
+  if (group.hard_state_waiting_ && !group.hard_state_saving_) {
+    const PendingHardState next = *group.hard_state_waiting_;
+    group.hard_state_waiting_.reset();
+    group.save_hard_state(next);
+  }
 }
 
 void Group::drive_core(Nanos now) {
@@ -208,42 +225,39 @@ void Group::drive_core(Nanos now) {
   handle_effects();
 }
 
-// Carries out what the core asked for. Effects are cleared before anything that may re-enter.
+// Carries out what the core asked for. The few fields that matter are taken out first: what follows may
+// re-enter the core, and copying all of Effects would cost more than the core itself.
 void Group::handle_effects() {
-  const raft::Effects effects = effects_;
+  ESC_ASSERT_MSG(effects_.messages.empty(), "a group of one voter has nobody to talk to");
+  const auto hard_state = effects_.hard_state;
+  const auto mark = effects_.mark;
+  const auto leadership = effects_.leadership;
+  const auto commit = effects_.commit;
+  std::optional<raft::LogWrite> noop;
+  for (const raft::LogWrite& write : effects_.log_writes) {
+    // A proposal is already in its frame, see seal_open.
+    if (write.kind == raft::EntryKind::noop)
+      noop = write;
+    else
+      ESC_ASSERT(write.kind == raft::EntryKind::proposal);
+  }
   effects_.clear();
-  ESC_ASSERT_MSG(effects.messages.empty(), "a group of one voter has nobody to talk to");
-  if (effects.hard_state) {
-    ESC_ASSERT(!hard_state_in_flight_);
-    hard_state_in_flight_ = true;
-    hard_state_mark_ = *effects.mark;
-    wal_->save_hard_state({effects.hard_state->term, effects.hard_state->vote}, &Group::on_hard_state_saved, this);
+
+  if (hard_state) save_hard_state({*hard_state, *mark});
+  if (leadership && leadership->is_leader) {
+    noop_term_ = leadership->term;
+    noop_index_ = leadership->noop_index;
+  } else if (leadership) {
+    leading_ = false;
   }
-  if (effects.leadership) {
-    if (effects.leadership->is_leader) {
-      noop_term_ = effects.leadership->term;
-      noop_index_ = effects.leadership->noop_index;
-    } else {
-      leading_ = false;
-    }
-  }
-  for (const raft::LogWrite& write : effects.log_writes) {
-    if (write.kind == raft::EntryKind::noop) {
-      write_noop(write);
-      ring_.open_frame().mark = *effects.mark;
-      Frame& frame = ring_.open_frame();
-      ring_.seal();
-      frame.term = write.term;
-      frame.first_index = frame.last_index = write.first;
-    } else {
-      ESC_ASSERT(write.kind == raft::EntryKind::proposal);  // already in its frame, see seal_open
-    }
-  }
-  if (effects.commit) advance_commit(*effects.commit);
+  if (noop) write_noop(*noop, *mark);
+  if (commit) advance_commit(*commit);
 }
 
-void Group::write_noop(const raft::LogWrite& write) {
+// The first entry of a leader's term, in a frame of its own.
+void Group::write_noop(const raft::LogWrite& write, const raft::WriteMark& mark) {
   ESC_ASSERT(write.first == write.last && !ring_.has_open());
+  reclaim(2 * std::uint64_t{ring_.frame_bytes_max()});
   const FrameRing::Allocation allocation = ring_.allocate(0, 0);
   ESC_ASSERT_MSG(allocation.entry != nullptr, "the ring has room when a term begins");
   logfmt::EntryHeader header;
@@ -254,6 +268,11 @@ void Group::write_noop(const raft::LogWrite& write) {
   EntryRecord& record = ring_.entry(allocation.sequence);
   record.index = write.first;
   record.kind = logfmt::EntryKind::noop;
+  Frame& frame = ring_.open_frame();
+  ring_.seal();
+  frame.mark = mark;
+  frame.term = write.term;
+  frame.first_index = frame.last_index = write.first;
 }
 
 // Drops the oldest frames until `bytes_wanted` are free or the next one is still needed.
@@ -311,8 +330,8 @@ void Group::begin_shutdown() {
 
 bool Group::stopped() const {
   if (failed_) return true;
-  return shutting_down_ && !ring_.has_queued() && wal_->idle() && all_applied() &&
-         checkpointer_->idle() && checkpointed_ == commit_;
+  return shutting_down_ && !ring_.has_queued() && wal_->idle() && all_applied() && checkpointer_->idle() &&
+         checkpointed_ == commit_;
 }
 
 }  // namespace esc::replica

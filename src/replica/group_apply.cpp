@@ -97,9 +97,7 @@ void Group::carry_out(std::uint64_t sequence) {
   const ByteView body(record.body, record.body_bytes);
   const PartitionId partition = record.partition_id;
   switch (record.kind) {
-    case logfmt::EntryKind::batch:
-      commit_batch(record);
-      return;  // applied when it is in the segment file
+    case logfmt::EntryKind::batch: commit_batch(record); return;  // applied when it is in the segment file
     case logfmt::EntryKind::noop:
     case logfmt::EntryKind::none:
     case logfmt::EntryKind::partition_config: break;
@@ -107,7 +105,8 @@ void Group::carry_out(std::uint64_t sequence) {
       auto identity = decode_identity(partition, body);
       ESC_ASSERT_MSG(identity.has_value(), "a committed partition_create entry decodes");
       if (find(identity->id) == nullptr) {
-        auto log = store::PartitionLog::create(env_.disk, partition_directory(*identity), store_options(*identity));
+        auto log =
+            store::PartitionLog::create(env_.disk, partition_directory(*identity), store_options(*identity));
         adopt_partition(std::make_unique<Partition>(std::move(*identity), std::move(log)));
       }
       break;
@@ -184,7 +183,8 @@ void Group::bury(Nanos) {
       continue;
     }
     const bool checkpointed = partition.deleted_at_ <= checkpointed_;
-    if (partition.burial_ == Partition::Burial::none && pins_ == 0 && partition.log_->idle() && checkpointed) {
+    if (partition.burial_ == Partition::Burial::none && pins_ == 0 && partition.log_->idle() &&
+        checkpointed) {
       partition.burial_ = Partition::Burial::digging;
       partition.destroy_.context = &partition;
       partition.destroy_.done = [](store::SyncOp& op, Errc) {
@@ -215,7 +215,8 @@ std::uint32_t Group::enforce_retention(Nanos now) {
     if (point <= partition.log_->log_start_offset()) continue;
     std::array<std::byte, sizeof(std::int64_t)> body;
     store_le(body.data(), point.value());
-    if (append_command(logfmt::EntryKind::log_start, partition.id(), body)) partition.log_start_proposed_ = true;
+    if (append_command(logfmt::EntryKind::log_start, partition.id(), body))
+      partition.log_start_proposed_ = true;
     ++work;
   }
   return work + 1;

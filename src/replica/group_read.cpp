@@ -1,7 +1,7 @@
 // Reads from the tail in memory, and small lookups.
+#include <fmt/format.h>
 #include <algorithm>
 #include <cstring>
-#include <fmt/format.h>
 
 #include "checkpointer.h"
 #include "esc/replica/group.h"
@@ -49,7 +49,8 @@ Group::TailRead Group::read_tail(const Partition& partition, Offset offset, Byte
 std::uint64_t Group::tail_bytes_from(const Partition& partition, Offset offset, std::uint64_t limit) const {
   if (offset >= partition.high_watermark_ || !in_tail(partition, offset)) return 0;
   std::uint64_t bytes = 0;
-  for (std::uint64_t at = tail_entry(partition, offset); at != kNoEntry && at < commit_sequence_ && bytes < limit;) {
+  for (std::uint64_t at = tail_entry(partition, offset);
+       at != kNoEntry && at < commit_sequence_ && bytes < limit;) {
     bytes += ring_.entry(at).body_bytes;
     at = ring_.entry(at).newer;
   }
@@ -67,7 +68,8 @@ const EntryRecord* Group::tail_at_time(const Partition& partition, WallMs timest
 
 WallMs Group::max_timestamp(const Partition& partition) const {
   WallMs newest = partition.log().max_timestamp();
-  for (std::uint64_t at = partition.tail_oldest_; at != kNoEntry && at < commit_sequence_; at = ring_.entry(at).newer) {
+  for (std::uint64_t at = partition.tail_oldest_; at != kNoEntry && at < commit_sequence_;
+       at = ring_.entry(at).newer) {
     newest = std::max(newest, ring_.entry(at).max_timestamp);
   }
   return newest;

@@ -1,5 +1,5 @@
-// Recovery: the checkpoint, then every later frame of the WAL through the same ring and state machine that the
-// live path uses.
+// Recovery: the checkpoint, then every later frame of the WAL through the same ring and state machine that
+// the live path uses.
 #include <cstring>
 
 #include "apply_op.h"
@@ -36,12 +36,14 @@ Status Group::load_checkpoint(Checkpoint& checkpoint) {
   checkpoint = std::move(*decoded);
   if (checkpoint.group != options_.id) {
     return fail(Errc::corruption, "checkpoint " + path + " belongs to group " +
-                                      std::to_string(checkpoint.group.value()) + ": directories were mixed up");
+                                      std::to_string(checkpoint.group.value()) +
+                                      ": directories were mixed up");
   }
   if (Status status = listener_.load_metadata(options_.id, checkpoint.metadata); !status) return status;
   for (CheckpointPartition& record : checkpoint.partitions) {
-    auto partition_log = store::PartitionLog::open(env_.files, env_.disk, partition_directory(record.identity),
-                                                   store_options(record.identity), record.state);
+    auto partition_log =
+        store::PartitionLog::open(env_.files, env_.disk, partition_directory(record.identity),
+                                  store_options(record.identity), record.state);
     if (!partition_log) return std::unexpected(std::move(partition_log.error()));
     adopt_partition(std::make_unique<Partition>(std::move(record.identity), std::move(*partition_log)));
   }
@@ -51,7 +53,8 @@ Status Group::load_checkpoint(Checkpoint& checkpoint) {
 Status Group::recover(const std::function<void()>& pump) {
   now_ = env_.clock.now();
   const Nanos started = now_;
-  if (Status status = env_.files.make_directories(options_.data_directory + "/partitions"); !status) return status;
+  if (Status status = env_.files.make_directories(options_.data_directory + "/partitions"); !status)
+    return status;
   Checkpoint checkpoint;
   if (Status status = load_checkpoint(checkpoint); !status) return status;
 
@@ -65,12 +68,14 @@ Status Group::recover(const std::function<void()>& pump) {
   if (!opened) return std::unexpected(std::move(opened.error()));
   wal_ = std::move(*opened);
   if (report.torn_tail) {
-    log_.warn("wal_torn_tail", {{"group", options_.id}, {"detail", report.torn_detail},
+    log_.warn("wal_torn_tail", {{"group", options_.id},
+                                {"detail", report.torn_detail},
                                 {"effect", "an unfinished write that was never acknowledged is ignored"}});
   }
   if (report.last_index != Index(0) && report.last_index < checkpoint.applied) {
     return fail(Errc::corruption, "the write-ahead log in " + options_.wal.directory + " ends at index " +
-                                      std::to_string(report.last_index.value()) + " but the checkpoint covers " +
+                                      std::to_string(report.last_index.value()) +
+                                      " but the checkpoint covers " +
                                       std::to_string(checkpoint.applied.value()) +
                                       ": the log directory is older than the data directory");
   }
@@ -109,13 +114,15 @@ Status Group::replay_frame(const wal::RecoveredFrame& frame, Replay& replay) {
   while (const auto entry = reader.next()) {
     const Index index(entry->header.index);
     if (index <= replay.last_index) continue;  // the checkpoint has it
-    if (replay.runs.empty() || replay.runs.back().term != frame.term) replay.runs.push_back({index, frame.term});
+    if (replay.runs.empty() || replay.runs.back().term != frame.term)
+      replay.runs.push_back({index, frame.term});
     if (Status status = replay_entry(*entry, replay.pump); !status) return status;
     replay.last_index = index;
     ++replay.entries;
   }
   if (reader.malformed()) {
-    return fail(Errc::corruption, "frame " + std::to_string(frame.lsn.value()) + " in " + options_.wal.directory +
+    return fail(Errc::corruption, "frame " + std::to_string(frame.lsn.value()) + " in " +
+                                      options_.wal.directory +
                                       " has a valid checksum but malformed entries: it was written by an "
                                       "incompatible build");
   }
@@ -140,9 +147,10 @@ Status Group::replay_entry(const logfmt::EntryView& entry, const std::function<v
   while (allocation.entry == nullptr) {
     if (failed_) return fail(Errc::io_error, "replaying the write-ahead log failed, see the line before");
     if (no_space_) {
-      return fail(Errc::no_space, "the disk of " + options_.data_directory +
-                                      " is full and the write-ahead log cannot be replayed into segments: free some "
-                                      "space, then start again; nothing is lost");
+      return fail(Errc::no_space,
+                  "the disk of " + options_.data_directory +
+                      " is full and the write-ahead log cannot be replayed into segments: free some "
+                      "space, then start again; nothing is lost");
     }
     pump();
     now_ = env_.clock.now();
@@ -160,17 +168,19 @@ Status Group::replay_entry(const logfmt::EntryView& entry, const std::function<v
   record.partition_id = partition_id;
   if (record.kind != logfmt::EntryKind::batch) return {};
   const auto batch = wire::BatchView::parse(entry.body);
-  if (!batch) return fail(Errc::corruption, "entry " + std::to_string(entry.header.index) + " holds no record batch");
+  if (!batch)
+    return fail(Errc::corruption, "entry " + std::to_string(entry.header.index) + " holds no record batch");
   if (partition == nullptr || Offset(batch->last_offset()) < partition->next_offset_) {
     ring_.mark_applied(allocation.sequence);  // deleted since, or in the files already
     return {};
   }
   if (Offset(batch->base_offset()) != partition->next_offset_) {
     return fail(Errc::corruption,
-                "entry " + std::to_string(entry.header.index) + " of " + options_.wal.directory + " starts at offset " +
-                    std::to_string(batch->base_offset()) + " of " + partition->identity_.topic + "-" +
-                    std::to_string(partition->identity_.index) + ", expected " +
-                    std::to_string(partition->next_offset_.value()) + ": segment files and log do not belong together");
+                "entry " + std::to_string(entry.header.index) + " of " + options_.wal.directory +
+                    " starts at offset " + std::to_string(batch->base_offset()) + " of " +
+                    partition->identity_.topic + "-" + std::to_string(partition->identity_.index) +
+                    ", expected " + std::to_string(partition->next_offset_.value()) +
+                    ": segment files and log do not belong together");
   }
   register_batch(allocation.sequence, *partition);
   return {};

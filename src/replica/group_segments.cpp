@@ -16,7 +16,8 @@ std::uint32_t Group::write_segments(Nanos now) {
   if (dirty_.empty() || now < retry_apply_at_) return 0;
   const bool ring_filling = ring_.bytes_free() < ring_.capacity() / 2;
   const bool due = unapplied_bytes_ >= ring_.capacity() / 8 || now - unapplied_since_ >= kApplyAfter ||
-                   (ring_filling && unapplied_bytes_ > 0) || shutting_down_ || replaying_ || checkpointer_->wants_all_applied();
+                   (ring_filling && unapplied_bytes_ > 0) || shutting_down_ || replaying_ ||
+                   checkpointer_->wants_all_applied();
   if (!due) return 0;
   std::uint32_t work = 0;
   // One pass over the list at most: partitions with a write in progress go to the back.
@@ -44,7 +45,8 @@ void Group::start_segment_write(Partition& partition, ApplyOp& op) {
   op.count = 0;
   op.bytes = 0;
   std::uint64_t at = partition.next_to_write_;
-  while (at != kNoEntry && at < commit_sequence_ && op.count < ApplyOp::kBatchesMax && op.bytes < kBytesPerWrite) {
+  while (at != kNoEntry && at < commit_sequence_ && op.count < ApplyOp::kBatchesMax &&
+         op.bytes < kBytesPerWrite) {
     const EntryRecord& record = ring_.entry(at);
     op.batches[op.count] = {ByteView(record.body, record.body_bytes), record.base_offset, record.last_offset,
                             record.max_timestamp};
@@ -73,8 +75,8 @@ void Group::finish_segment_write(ApplyOp& op, Errc code) {
   apply_free_.push_back(&op);
   if (code != Errc::ok && code != Errc::no_space && !partition.deleted_) {
     enter_failed("writing a segment of partition " + partition.identity_.topic + "-" +
-         std::to_string(partition.identity_.index) + " failed: " + partition.log_->last_error() +
-         "; check the device, then restart: the write-ahead log still has everything acknowledged");
+                 std::to_string(partition.identity_.index) + " failed: " + partition.log_->last_error() +
+                 "; check the device, then restart: the write-ahead log still has everything acknowledged");
     return;
   }
   if (code == Errc::no_space && !partition.deleted_) {
@@ -82,8 +84,10 @@ void Group::finish_segment_write(ApplyOp& op, Errc code) {
     retry_apply_at_ = now_ + kRetryAfterNoSpace;
     if (!no_space_) {
       no_space_ = true;
-      log_.warn("disk_full", {{"group", options_.id}, {"directory", options_.data_directory},
-                              {"effect", "producers are refused with a retriable error until space returns"}});
+      log_.warn("disk_full",
+                {{"group", options_.id},
+                 {"directory", options_.data_directory},
+                 {"effect", "producers are refused with a retriable error until space returns"}});
     }
   } else {
     for (std::size_t i = 0; i < op.count; ++i) ring_.mark_applied(op.sequences[i]);

@@ -37,8 +37,8 @@ std::string NodeControl::failure() {
   return failure_;
 }
 
-Shard::Shard(const ShardOptions& options, io::UringLoop& loop, Mesh& mesh, obs::LogSource log, obs::Scope& metrics,
-             NodeControl& control)
+Shard::Shard(const ShardOptions& options, io::UringLoop& loop, Mesh& mesh, obs::LogSource log,
+             obs::Scope& metrics, NodeControl& control)
     : options_(options),
       loop_(loop),
       mesh_(mesh),
@@ -64,7 +64,8 @@ void Shard::post(CoreId to, const Message& message) {
 
 std::uint32_t Shard::flush_outbox() {
   std::size_t sent = 0;
-  while (sent < outbox_.size() && mesh_.try_send(options_.core, outbox_[sent].to, outbox_[sent].message)) ++sent;
+  while (sent < outbox_.size() && mesh_.try_send(options_.core, outbox_[sent].to, outbox_[sent].message))
+    ++sent;
   outbox_.erase(outbox_.begin(), outbox_.begin() + static_cast<std::ptrdiff_t>(sent));
   return static_cast<std::uint32_t>(sent);
 }
@@ -106,7 +107,9 @@ void Shard::on_accepted(io::AcceptedSocket socket) {
 
 // --- the groups' listener -------------------------------------------------------------------------------
 
-void Shard::on_metadata(GroupId, Index index, ByteView command) { broker::on_metadata(broker_, index, command); }
+void Shard::on_metadata(GroupId, Index index, ByteView command) {
+  broker::on_metadata(broker_, index, command);
+}
 void Shard::save_metadata(GroupId group, std::vector<std::byte>& out) {
   if (group == GroupId(0)) broker::save_metadata(broker_, out);
 }
@@ -116,7 +119,9 @@ Status Shard::load_metadata(GroupId group, ByteView state) {
 void Shard::on_partition(GroupId group, replica::Partition& partition) {
   broker::on_partition(broker_, group, partition);
 }
-void Shard::on_leading(GroupId group, Term term) { broker::announce_leadership(broker_, group, term); }
+void Shard::on_leading(GroupId group, Term term) {
+  broker::announce_leadership(broker_, group, term);
+}
 void Shard::on_failed(GroupId group, const std::string& what) {
   log_.error("group_failed", {{"group", group}, {"what", what}});
   control_.fail(what);
@@ -124,17 +129,21 @@ void Shard::on_failed(GroupId group, const std::string& what) {
 
 Status Shard::open_groups() {
   std::vector<GroupId> owned;
-  for (std::uint32_t id = options_.core.value(); id < options_.groups; id += mesh_.cores()) owned.emplace_back(id);
+  for (std::uint32_t id = options_.core.value(); id < options_.groups; id += mesh_.cores())
+    owned.emplace_back(id);
   if (owned.empty()) return {};
   const std::uint64_t bytes = options_.frame_arena_bytes / owned.size() / kBlockBytes * kBlockBytes;
-  void* memory = ::mmap(nullptr, bytes * owned.size(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* memory =
+      ::mmap(nullptr, bytes * owned.size(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) {
-    return fail(Errc::busy, "cannot reserve " + std::to_string(bytes * owned.size()) +
-                                " bytes for frames: lower tuning.memory.frame_arena_bytes or free some memory");
+    return fail(Errc::busy,
+                "cannot reserve " + std::to_string(bytes * owned.size()) +
+                    " bytes for frames: lower tuning.memory.frame_arena_bytes or free some memory");
   }
   arena_ = {static_cast<std::byte*>(memory), bytes * owned.size()};
   ::madvise(memory, arena_.size(), MADV_HUGEPAGE);
   loop_.register_memory(arena_);
+  resources_ = store::Resources::create(loop_, &files_);
   for (std::size_t i = 0; i < owned.size(); ++i) {
     replica::GroupOptions group = options_.group;
     group.id = owned[i];
@@ -142,10 +151,12 @@ Status Shard::open_groups() {
     group.data_directory = options_.data_directory + name;
     group.wal.directory = options_.wal_directory + name + "/wal";
     group.wal.group = owned[i];
+    group.store.resources = resources_.get();
     group.ring_memory = arena_.subspan(i * bytes, bytes);
     group.seed = options_.seed + owned[i].value();
     if (Status status = files_.make_directories(group.wal.directory); !status) return status;
-    auto opened = replica::Group::open(env_, log_, group, *this, [this] { loop_.poll(loop_.now() + kMillisecond); });
+    auto opened =
+        replica::Group::open(env_, log_, group, *this, [this] { loop_.poll(loop_.now() + kMillisecond); });
     if (!opened) return std::unexpected(std::move(opened.error()));
     groups_.push_back(std::move(*opened));
     broker_.add_group(*groups_.back());
@@ -182,7 +193,8 @@ void Shard::run() {
 
 std::uint32_t Shard::turn(Nanos now) {
   std::uint32_t work = flush_outbox();
-  work += mesh_.drain(options_.core, kMeshBudget, [this](CoreId, const Message& message) { handle(message); });
+  work +=
+      mesh_.drain(options_.core, kMeshBudget, [this](CoreId, const Message& message) { handle(message); });
   work += advance_phase(now);
   work += broker_.do_work(now);
   for (const auto& group : groups_) work += group->do_work(now);
@@ -223,7 +235,8 @@ std::uint32_t Shard::advance_phase(Nanos now) {
       // Other cores may still need our groups until they have drained, too.
       if (control_.shards_drained.load(std::memory_order_acquire) < mesh_.cores()) return 0;
       for (const auto& group : groups_) group->begin_shutdown();
-      if (!std::all_of(groups_.begin(), groups_.end(), [](const auto& group) { return group->stopped(); })) return 0;
+      if (!std::all_of(groups_.begin(), groups_.end(), [](const auto& group) { return group->stopped(); }))
+        return 0;
       if (loop_.disk_ops_in_flight() > 0 || broker_.connection_count() > 0) return 0;
       phase_ = Phase::stopped;
       return 1;

@@ -14,16 +14,16 @@ namespace esc {
 
 }  // namespace esc
 
-#define ESC_ASSERT(condition)                                                       \
-  do {                                                                              \
-    if (!(condition)) [[unlikely]]                                                  \
-      ::esc::assert_failed(#condition, __FILE__, __LINE__, "");                     \
+#define ESC_ASSERT(condition)                                   \
+  do {                                                          \
+    if (!(condition)) [[unlikely]]                              \
+      ::esc::assert_failed(#condition, __FILE__, __LINE__, ""); \
   } while (false)
 
-#define ESC_ASSERT_MSG(condition, message)                                          \
-  do {                                                                              \
-    if (!(condition)) [[unlikely]]                                                  \
-      ::esc::assert_failed(#condition, __FILE__, __LINE__, message);                \
+#define ESC_ASSERT_MSG(condition, message)                           \
+  do {                                                               \
+    if (!(condition)) [[unlikely]]                                   \
+      ::esc::assert_failed(#condition, __FILE__, __LINE__, message); \
   } while (false)
 
 #define ESC_UNREACHABLE(message) ::esc::assert_failed("unreachable", __FILE__, __LINE__, message)

@@ -34,13 +34,13 @@ class Strong {
   Rep value_{};
 };
 
-using Term = Strong<struct TermTag, std::uint64_t>;     // Raft term; 0 = none
-using Index = Strong<struct IndexTag, std::uint64_t>;   // Raft log index; 0 = before the first entry
-using Offset = Strong<struct OffsetTag, std::int64_t>;  // Kafka record offset within a partition
-using Lsn = Strong<struct LsnTag, std::uint64_t>;       // WAL frame sequence number; 0 = none
-using NodeId = Strong<struct NodeIdTag, std::uint32_t>;     // cluster member; 0 = none
-using GroupId = Strong<struct GroupIdTag, std::uint32_t>;   // Raft group
-using CoreId = Strong<struct CoreIdTag, std::uint32_t>;     // index of a data core, dense from 0
+using Term = Strong<struct TermTag, std::uint64_t>;        // Raft term; 0 = none
+using Index = Strong<struct IndexTag, std::uint64_t>;      // Raft log index; 0 = before the first entry
+using Offset = Strong<struct OffsetTag, std::int64_t>;     // Kafka record offset within a partition
+using Lsn = Strong<struct LsnTag, std::uint64_t>;          // WAL frame sequence number; 0 = none
+using NodeId = Strong<struct NodeIdTag, std::uint32_t>;    // cluster member; 0 = none
+using GroupId = Strong<struct GroupIdTag, std::uint32_t>;  // Raft group
+using CoreId = Strong<struct CoreIdTag, std::uint32_t>;    // index of a data core, dense from 0
 // Cluster-wide dense number of a topic partition, allocated by group 0, never reused.
 using PartitionId = Strong<struct PartitionIdTag, std::uint32_t>;
 

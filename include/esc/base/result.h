@@ -16,20 +16,20 @@ namespace esc {
 // One table of error codes. A code exists only if some caller reacts to it.
 enum class Errc : std::uint8_t {
   ok = 0,
-  invalid_argument,    // the caller (operator, client) asked for something impossible
-  not_found,           // file, topic, partition or offset does not exist
-  already_exists,      //
-  out_of_range,        // an offset or size outside the valid range
-  no_space,            // ENOSPC, EDQUOT: retriable once space returns
-  io_error,            // EIO and every other failed read, write or sync: never retried
-  corruption,          // bytes that fail their checksum where they must not
-  torn,                // an unfinished write at the tail of a log: expected after a crash
-  unsupported,         // version or feature we do not speak
-  too_large,           // exceeds a named limit
-  busy,                // back-pressure: a bounded queue or pool is full, try again later
-  closed,              // the connection or component is shut down
-  not_leader,          // this replica cannot accept the proposal
-  timeout,             //
+  invalid_argument,  // the caller (operator, client) asked for something impossible
+  not_found,         // file, topic, partition or offset does not exist
+  already_exists,    //
+  out_of_range,      // an offset or size outside the valid range
+  no_space,          // ENOSPC, EDQUOT: retriable once space returns
+  io_error,          // EIO and every other failed read, write or sync: never retried
+  corruption,        // bytes that fail their checksum where they must not
+  torn,              // an unfinished write at the tail of a log: expected after a crash
+  unsupported,       // version or feature we do not speak
+  too_large,         // exceeds a named limit
+  busy,              // back-pressure: a bounded queue or pool is full, try again later
+  closed,            // the connection or component is shut down
+  not_leader,        // this replica cannot accept the proposal
+  timeout,           //
 };
 
 [[nodiscard]] std::string_view to_string(Errc code);

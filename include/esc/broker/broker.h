@@ -1,9 +1,9 @@
 // The Kafka side of one core: connections, requests, the handlers, and the part of other cores' requests
 // that concerns this core's groups.
 //
-// Threading: one core; other cores reach it through Calls only. Memory: two pools and the request slabs are fixed
-// at construction; a client that would exceed them waits, and under pressure the one that holds memory without
-// making progress is disconnected.
+// Threading: one core; other cores reach it through Calls only. Memory: two pools and the request slabs are
+// fixed at construction; a client that would exceed them waits, and under pressure the one that holds memory
+// without making progress is disconnected.
 #pragma once
 
 #include <array>
@@ -26,7 +26,7 @@ namespace esc::broker {
 
 struct BrokerOptions {
   NodeId node{1};
-  std::string cluster_id;        // as clients see it
+  std::string cluster_id;  // as clients see it
   std::string advertised_host;
   std::uint16_t advertised_port = 0;
   bool auto_create_topics = true;
@@ -105,7 +105,8 @@ class Broker {
   void respond_gathered(Request& request, const Message& message, std::size_t records_max);
   // A request that cannot be understood or served: log, count, close after what is owed.
   void protocol_error(Request& request, std::string_view what);
-  // Decodes the body into a struct, giving the request a larger arena when needed. Null: protocol_error was called.
+  // Decodes the body into a struct, giving the request a larger arena when needed. Null: protocol_error was
+  // called.
   template <class Message>
   const Message* decode(Request& request);
   // Room for `count` objects that live as long as the request. Null data(): no memory.

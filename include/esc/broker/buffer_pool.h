@@ -54,8 +54,9 @@ class BufferPool {
   std::size_t used_peak_ = 0;
   std::uint32_t top_order_ = 0;
   std::unique_ptr<std::byte[], Release> memory_;
-  std::vector<FreeBlock*> free_;              // by order
-  std::vector<std::uint8_t> free_order_;      // per smallest block: order + 1 of the free block starting here, or 0
+  std::vector<FreeBlock*> free_;  // by order
+  std::vector<std::uint8_t>
+      free_order_;  // per smallest block: order + 1 of the free block starting here, or 0
 };
 
 }  // namespace esc::broker

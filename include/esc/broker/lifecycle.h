@@ -1,5 +1,5 @@
-// What the shard needs from the broker's controller: metadata in and out of group 0, and the start of service.
-// Threading: on the broker's core.
+// What the shard needs from the broker's controller: metadata in and out of group 0, and the start of
+// service. Threading: on the broker's core.
 #pragma once
 
 #include <vector>

@@ -39,15 +39,15 @@ struct Request : ListNode<Request> {
   // The answer: views into `scratch`, `output` or `data`. In order, sent as one gathered write.
   std::span<const struct iovec> response;
   std::uint64_t response_bytes = 0;
-  ByteSpan output;                    // buffer of the encoded response, and the pool it is from
+  ByteSpan output;  // buffer of the encoded response, and the pool it is from
   BufferPool* output_pool = nullptr;
-  FixedVector<ByteSpan, 12> extra;     // more request memory of the handler
+  FixedVector<ByteSpan, 12> extra;              // more request memory of the handler
   FixedVector<ByteSpan, kDataBuffersMax> data;  // response memory: fetched records, gather lists
   struct iovec pieces[kPiecesInline];
-  bool complete = false;              // the answer (or its absence) is final
-  bool respond = true;                // acks=0 has no answer
-  bool close_after = false;           // protocol violation: answer what is owed, then close
-  void* state = nullptr;              // of the handler, in `arena`
+  bool complete = false;     // the answer (or its absence) is final
+  bool respond = true;       // acks=0 has no answer
+  bool close_after = false;  // protocol violation: answer what is owed, then close
+  void* state = nullptr;     // of the handler, in `arena`
 };
 
 }  // namespace esc::broker

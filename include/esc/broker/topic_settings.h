@@ -30,7 +30,16 @@ using TopicOverrides = std::vector<std::pair<std::string, std::string>>;
 // Overrides from the log were checked before they were proposed.
 [[nodiscard]] TopicSettings resolve(const TopicSettings& defaults, const TopicOverrides& overrides);
 
-enum class ConfigType : std::uint8_t { unknown = 0, boolean = 1, string = 2, int32 = 3, int16 = 4, int64 = 5, real = 6, list = 7 };
+enum class ConfigType : std::uint8_t {
+  unknown = 0,
+  boolean = 1,
+  string = 2,
+  int32 = 3,
+  int16 = 4,
+  int64 = 5,
+  real = 6,
+  list = 7
+};
 
 struct ConfigDescription {
   std::string_view key;

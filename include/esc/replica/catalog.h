@@ -28,7 +28,7 @@ struct PartitionAssignment {
 struct Topic {
   TopicId id{};
   std::string name;
-  std::vector<PartitionAssignment> partitions;                   // by partition index
+  std::vector<PartitionAssignment> partitions;                 // by partition index
   std::vector<std::pair<std::string, std::string>> overrides;  // configuration that differs from the defaults
 };
 

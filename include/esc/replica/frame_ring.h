@@ -35,7 +35,7 @@ struct EntryRecord {
   const std::byte* body = nullptr;
   std::uint32_t body_bytes = 0;
   logfmt::EntryKind kind = logfmt::EntryKind::none;
-  bool applied = false;            // written to a segment, or a command carried out
+  bool applied = false;  // written to a segment, or a command carried out
   PartitionId partition_id;
   Partition* partition = nullptr;  // of a batch; null once the partition is deleted
   Offset base_offset;
@@ -70,8 +70,8 @@ class FrameRing {
            current.bytes_reserved;
   }
   // Room for one entry in the open frame (opened when there is none), or null when the ring is full.
-  // Requires open_has_room. On success the entry's header and body bytes are the caller's to fill and `sequence` names
-  // its record, to be filled too. `reserve_bytes` are kept free for others.
+  // Requires open_has_room. On success the entry's header and body bytes are the caller's to fill and
+  // `sequence` names its record, to be filled too. `reserve_bytes` are kept free for others.
   struct Allocation {
     std::byte* entry = nullptr;
     std::uint64_t sequence = 0;
@@ -90,11 +90,15 @@ class FrameRing {
   // The oldest queued frame, or null. mark_writing() moves it on.
   [[nodiscard]] Frame* next_queued();
   [[nodiscard]] bool has_queued() const { return write_next_ != sealed_back(); }
-  [[nodiscard]] std::uint32_t queued() const { return static_cast<std::uint32_t>(sealed_back() - write_next_); }
+  [[nodiscard]] std::uint32_t queued() const {
+    return static_cast<std::uint32_t>(sealed_back() - write_next_);
+  }
   void mark_writing(Frame& frame);
 
   [[nodiscard]] EntryRecord& entry(std::uint64_t sequence) { return entries_[sequence & entry_mask_]; }
-  [[nodiscard]] const EntryRecord& entry(std::uint64_t sequence) const { return entries_[sequence & entry_mask_]; }
+  [[nodiscard]] const EntryRecord& entry(std::uint64_t sequence) const {
+    return entries_[sequence & entry_mask_];
+  }
   [[nodiscard]] std::uint64_t entry_front() const { return entry_front_; }  // oldest held
   [[nodiscard]] std::uint64_t entry_back() const { return entry_back_; }    // one past the newest
 

@@ -1,5 +1,5 @@
-// One Raft group on one node: the consensus core, its write-ahead log, and the replicated state machine of its
-// partitions. A single node is a group of one voter; nothing here is special about it.
+// One Raft group on one node: the consensus core, its write-ahead log, and the replicated state machine of
+// its partitions. A single node is a group of one voter; nothing here is special about it.
 //
 //   append_*()  -> frame ring -> WAL write -> durable -> core -> committed -> visible to readers, answers
 //                                                                   '-> segment files (lazily) -> checkpoint
@@ -95,8 +95,10 @@ class Group {
  public:
   // Blocking: recovers from checkpoint and WAL. `pump` runs the core's loop once, so that asynchronous
   // operations started by the replay can finish.
-  [[nodiscard]] static Result<std::unique_ptr<Group>> open(io::Env env, obs::LogSource log, const GroupOptions& options,
-                                                           GroupListener& listener, const std::function<void()>& pump);
+  [[nodiscard]] static Result<std::unique_ptr<Group>> open(io::Env env, obs::LogSource log,
+                                                           const GroupOptions& options,
+                                                           GroupListener& listener,
+                                                           const std::function<void()>& pump);
   ~Group();
   Group(const Group&) = delete;
   Group& operator=(const Group&) = delete;
@@ -108,7 +110,8 @@ class Group {
   // Copies one validated record batch into the open frame, stamps offset and leader epoch.
   [[nodiscard]] std::expected<Appended, Errc> append_batch(Partition& partition, ByteView batch);
   // A command. Has a reserve in the ring, so that deletes go on when producers are refused.
-  [[nodiscard]] std::expected<Index, Errc> append_command(logfmt::EntryKind kind, PartitionId partition, ByteView body);
+  [[nodiscard]] std::expected<Index, Errc> append_command(logfmt::EntryKind kind, PartitionId partition,
+                                                          ByteView body);
   // `waiter.index` is set; done runs from do_work or from this call when it is committed already.
   void wait_committed(CommitWaiter& waiter);
 
@@ -121,8 +124,8 @@ class Group {
   [[nodiscard]] Partition* find(PartitionId id) const;
   [[nodiscard]] const std::vector<Partition*>& partitions() const { return partition_list_; }
 
-  // Copies whole committed batches from the tail, starting with the one that contains `offset`, while they fit
-  // `into`. `needed` is the size of the first batch (0: nothing at that offset in the tail).
+  // Copies whole committed batches from the tail, starting with the one that contains `offset`, while they
+  // fit `into`. `needed` is the size of the first batch (0: nothing at that offset in the tail).
   struct TailRead {
     std::uint32_t bytes = 0;
     std::uint32_t needed = 0;
@@ -132,7 +135,8 @@ class Group {
   // Whether `offset` (below the high watermark) can be served by read_tail.
   [[nodiscard]] bool in_tail(const Partition& partition, Offset offset) const;
   // Committed bytes at or after `offset` that are in the tail, counted up to `limit`.
-  [[nodiscard]] std::uint64_t tail_bytes_from(const Partition& partition, Offset offset, std::uint64_t limit) const;
+  [[nodiscard]] std::uint64_t tail_bytes_from(const Partition& partition, Offset offset,
+                                              std::uint64_t limit) const;
   // Kafka's time lookup in the tail: the first batch with max timestamp >= `timestamp`; null when none.
   [[nodiscard]] const EntryRecord* tail_at_time(const Partition& partition, WallMs timestamp) const;
   // Newest timestamp of the committed records, -1 without any.
@@ -165,21 +169,27 @@ class Group {
   friend class Checkpointer;
   struct ApplyOp;
   struct Replay;
+  struct PendingHardState {
+    raft::HardState state;
+    raft::WriteMark mark;
+  };
 
   Group(io::Env env, obs::LogSource log, const GroupOptions& options, GroupListener& listener);
 
   // group.cpp: proposals and the write path
-  [[nodiscard]] std::expected<FrameRing::Allocation, Errc> allocate(std::uint32_t body_bytes, std::uint64_t reserve);
+  [[nodiscard]] std::expected<FrameRing::Allocation, Errc> allocate(std::uint32_t body_bytes,
+                                                                    std::uint64_t reserve);
   Index fill(const FrameRing::Allocation& allocation, logfmt::EntryKind kind, PartitionId partition,
              std::uint32_t body_bytes);
   void seal_open();
   std::uint32_t submit_frames(Nanos now);
   [[nodiscard]] bool open_frame_is_due(Nanos now);
   static void on_frame_written(wal::FrameWrite& write, Errc code);
+  void save_hard_state(const PendingHardState& pending);
   static void on_hard_state_saved(void* context, Errc code);
   void drive_core(Nanos now);
   void handle_effects();
-  void write_noop(const raft::LogWrite& write);
+  void write_noop(const raft::LogWrite& write, const raft::WriteMark& mark);
   void reclaim(std::uint64_t bytes_wanted);
   void enter_failed(const std::string& what);
 
@@ -245,8 +255,9 @@ class Group {
   std::size_t retention_cursor_ = 0;
   std::uint64_t bytes_since_checkpoint_ = 0;
   Index checkpointed_{0};
-  std::optional<raft::WriteMark> hard_state_mark_;
-  bool hard_state_in_flight_ = false;
+  // One save at a time; a newer hard state meanwhile waits, and replaces one that waits.
+  std::optional<PendingHardState> hard_state_saving_;
+  std::optional<PendingHardState> hard_state_waiting_;
   Term noop_term_;
   Index noop_index_;
   bool leading_ = false;

@@ -1,6 +1,7 @@
 // One topic partition as its group sees it: offsets, the tail in memory, the segment files.
 //
-//   log_start <= ... files ... next_file_offset <= ... tail only ... high_watermark <= ... uncommitted ... next_offset
+//   log_start <= ... files ... next_file_offset <= ... tail only ... high_watermark <= ... uncommitted ...
+//   next_offset
 //
 // The tail may also hold batches that are already in the files; a read prefers it.
 //

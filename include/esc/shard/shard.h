@@ -21,6 +21,7 @@
 #include "esc/obs/metrics.h"
 #include "esc/replica/group.h"
 #include "esc/ring/mesh.h"
+#include "esc/store/resources.h"
 
 namespace esc::shard {
 
@@ -36,9 +37,9 @@ using Mesh = ring::Mesh<Message>;
 // What the node and its shards tell each other. Cold; every field is an atomic or under the mutex.
 struct NodeControl {
   std::atomic<std::uint32_t> shards_recovered{0};
-  std::atomic<bool> all_recovered{false};   // set by the main thread
+  std::atomic<bool> all_recovered{false};     // set by the main thread
   std::atomic<std::uint32_t> listen_port{0};  // set by shard 0 when the node serves
-  std::atomic<bool> stop{false};            // set by the main thread
+  std::atomic<bool> stop{false};              // set by the main thread
   std::atomic<std::uint32_t> shards_drained{0};
   std::atomic<std::uint32_t> shards_stopped{0};
   std::atomic<bool> failed{false};
@@ -58,8 +59,8 @@ enum class Idle : std::uint8_t { park, adaptive, spin };
 
 struct ShardOptions {
   CoreId core{0};
-  std::uint32_t groups = 1;              // of the node; this core owns those with id % cores == core
-  std::optional<std::uint32_t> cpu;      // pin to it
+  std::uint32_t groups = 1;          // of the node; this core owns those with id % cores == core
+  std::optional<std::uint32_t> cpu;  // pin to it
   Idle idle = Idle::adaptive;
   Nanos idle_spin = 20 * kMicrosecond;
   std::uint64_t frame_arena_bytes = 24 * kMiB;  // shared by the core's groups
@@ -123,6 +124,7 @@ class Shard final : private broker::Router, private replica::GroupListener, priv
   Prng prng_;
   io::Env env_;
   broker::Broker broker_;
+  std::unique_ptr<store::Resources> resources_;  // outlives the groups
   std::vector<std::unique_ptr<replica::Group>> groups_;
   ByteSpan arena_;
   struct Pending {

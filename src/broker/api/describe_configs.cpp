@@ -35,22 +35,28 @@ void describe_topic(const TopicView& view, Described& described) {
 
 void describe_broker(const BrokerOptions& options, Described& described) {
   const TopicSettings& defaults = options.topic_defaults;
-  const auto add = [&](std::string_view key, std::string value, ConfigType type, std::string_view documentation) {
+  const auto add = [&](std::string_view key, std::string value, ConfigType type,
+                       std::string_view documentation) {
     described.configs.push_back({key, std::move(value), type, true, documentation});
     described.sources.push_back(kSourceStaticBroker);
   };
   add("auto.create.topics.enable", options.auto_create_topics ? "true" : "false", ConfigType::boolean,
       "Unknown topics are created when a client asks for them");
   add("default.replication.factor", "1", ConfigType::int32, "Replicas of a new topic");
-  add("log.retention.bytes", std::to_string(defaults.retention_bytes), ConfigType::int64, "Default of retention.bytes");
-  add("log.retention.ms", std::to_string(defaults.retention_ms), ConfigType::int64, "Default of retention.ms");
-  add("log.segment.bytes", std::to_string(defaults.segment_bytes), ConfigType::int32, "Default of segment.bytes");
-  add("message.max.bytes", std::to_string(defaults.max_message_bytes), ConfigType::int32, "Default of max.message.bytes");
-  add("num.partitions", std::to_string(options.default_partitions), ConfigType::int32, "Partitions of a topic created without a count");
+  add("log.retention.bytes", std::to_string(defaults.retention_bytes), ConfigType::int64,
+      "Default of retention.bytes");
+  add("log.retention.ms", std::to_string(defaults.retention_ms), ConfigType::int64,
+      "Default of retention.ms");
+  add("log.segment.bytes", std::to_string(defaults.segment_bytes), ConfigType::int32,
+      "Default of segment.bytes");
+  add("message.max.bytes", std::to_string(defaults.max_message_bytes), ConfigType::int32,
+      "Default of max.message.bytes");
+  add("num.partitions", std::to_string(options.default_partitions), ConfigType::int32,
+      "Partitions of a topic created without a count");
 }
 
-void select_and_encode(const wire::DescribeConfigsRequest& asked, const wire::DescribeConfigsRequest::Resource& resource,
-                       Described& described) {
+void select_and_encode(const wire::DescribeConfigsRequest& asked,
+                       const wire::DescribeConfigsRequest::Resource& resource, Described& described) {
   described.synonyms.reserve(described.configs.size());
   for (std::size_t i = 0; i < described.configs.size(); ++i) {
     const ConfigDescription& config = described.configs[i];

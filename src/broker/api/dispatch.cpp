@@ -6,10 +6,11 @@ namespace esc::broker {
 namespace {
 
 constexpr wire::ApiKey kImplemented[] = {
-    wire::ApiKey::produce,       wire::ApiKey::fetch,         wire::ApiKey::list_offsets,
-    wire::ApiKey::metadata,      wire::ApiKey::api_versions,  wire::ApiKey::create_topics,
-    wire::ApiKey::delete_topics, wire::ApiKey::describe_configs, wire::ApiKey::create_partitions,
-    wire::ApiKey::describe_cluster,
+    wire::ApiKey::produce,           wire::ApiKey::fetch,
+    wire::ApiKey::list_offsets,      wire::ApiKey::metadata,
+    wire::ApiKey::api_versions,      wire::ApiKey::create_topics,
+    wire::ApiKey::delete_topics,     wire::ApiKey::describe_configs,
+    wire::ApiKey::create_partitions, wire::ApiKey::describe_cluster,
 };
 
 void answer_api_versions(Broker& broker, Request& request, wire::ErrorCode code) {
@@ -26,8 +27,9 @@ void answer_api_versions(Broker& broker, Request& request, wire::ErrorCode code)
 void handle_api_versions(Broker& broker, Request& request) {
   const auto* asked = broker.decode<wire::ApiVersionsRequest>(request);
   if (asked == nullptr) return;
-  const bool valid = request.header.version < 3 || (wire::valid_client_software(asked->client_software_name) &&
-                                                    wire::valid_client_software(asked->client_software_version));
+  const bool valid =
+      request.header.version < 3 || (wire::valid_client_software(asked->client_software_name) &&
+                                     wire::valid_client_software(asked->client_software_version));
   answer_api_versions(broker, request, valid ? wire::ErrorCode::none : wire::ErrorCode::invalid_request);
 }
 

@@ -1,4 +1,5 @@
-// Fetch: long poll on the cores that own the partitions, then reads from the tail in memory or the segment files.
+// Fetch: long poll on the cores that own the partitions, then reads from the tail in memory or the segment
+// files.
 #include "esc/wire/api/fetch.h"
 
 #include <algorithm>
@@ -20,11 +21,13 @@ struct FetchState {
   std::span<wire::FetchResponse::Topic> topics;
   std::span<wire::FetchResponse::Partition> partitions;
   std::uint32_t outstanding = 0;
-  std::uint32_t bytes_max = 0;
+  std::uint32_t bytes_max_per_core = 0;
   bool hurried = false;
 };
 
-FetchState& state_of(Request& request) { return *static_cast<FetchState*>(request.state); }
+FetchState& state_of(Request& request) {
+  return *static_cast<FetchState*>(request.state);
+}
 
 // --- the owner's core: checking and waiting -----------------------------------------------------------
 
@@ -126,10 +129,11 @@ void on_segment_read(store::ReadOp& read, Errc code) {
     item.code = wire::ErrorCode::offset_out_of_range;  // retention was faster
   } else {
     item.code = wire::ErrorCode::kafka_storage_error;
-    broker.log().error("segment_read_failed",
-                       {{"cause", code},
-                        {"detail", partition == nullptr ? std::string_view("") : partition->log().last_error()},
-                        {"fix", "the damaged range is not served; other partitions are not affected"}});
+    broker.log().error(
+        "segment_read_failed",
+        {{"cause", code},
+         {"detail", partition == nullptr ? std::string_view("") : partition->log().last_error()},
+         {"fix", "the damaged range is not served; other partitions are not affected"}});
   }
   call.cursor = item.next;
   continue_read(broker, call);
@@ -149,7 +153,9 @@ void continue_read(Broker& broker, FetchCall& call) {
     const ByteSpan into = call.buffer.subspan(call.used, first_data ? call.buffer.size() : room);
     if (group.in_tail(partition, item.offset)) {
       auto read = group.read_tail(partition, item.offset, into.first(std::min(room, into.size())));
-      if (read.bytes == 0 && first_data) read = group.read_tail(partition, item.offset, into.first(std::min<std::size_t>(read.needed, into.size())));
+      if (read.bytes == 0 && first_data)
+        read = group.read_tail(partition, item.offset,
+                               into.first(std::min<std::size_t>(read.needed, into.size())));
       if (read.bytes == 0 && first_data) call.bytes_needed = read.needed;
       item.records = ByteView(into).first(read.bytes);
       call.used += read.bytes;
@@ -179,6 +185,11 @@ void run_read(Call& base, Broker& broker) {
 
 // --- the connection's core --------------------------------------------------------------------------------
 
+void drop_buffers(Broker& broker, Request& request) {
+  for (const ByteSpan buffer : request.data) broker.response_pool().free(buffer);
+  request.data.clear();
+}
+
 void answer_fetch(Broker& broker, Request& request) {
   FetchState& state = state_of(request);
   for (std::size_t i = 0; i < state.items.size(); ++i) {
@@ -198,57 +209,57 @@ void answer_fetch(Broker& broker, Request& request) {
 
 void begin_read(Broker& broker, Request& request);
 
-void read_done(Call& base, Broker& broker) {
-  auto& call = static_cast<FetchCall&>(base);
-  Request& request = *call.request;
-  call.out = false;
+// Every core has read. One batch larger than the usual limit is read once more, with room for it.
+void finish_read(Broker& broker, Request& request) {
   FetchState& state = state_of(request);
-  if (--state.outstanding > 0) return;
   std::uint32_t needed = 0;
   std::uint64_t total = 0;
-  for (const FetchCall& each : state.calls) {
-    total += each.used;
-    needed = std::max(needed, each.bytes_needed);
+  for (const FetchCall& call : state.calls) {
+    total += call.used;
+    needed = std::max(needed, call.bytes_needed);
   }
-  if (total == 0 && needed > 0) {
-    // One batch larger than the usual limit: once more, with room for it.
-    for (FetchCall& each : state.calls) each.bytes_ready = std::max<std::uint64_t>(each.bytes_ready, needed);
-    for (const ByteSpan buffer : request.data) broker.response_pool().free(buffer);
-    request.data.clear();
-    state.bytes_max = std::max(state.bytes_max, needed);
-    begin_read(broker, request);
+  if (total > 0 || needed == 0) {
+    answer_fetch(broker, request);
     return;
   }
-  answer_fetch(broker, request);
+  for (FetchCall& call : state.calls) call.bytes_ready = std::max<std::uint64_t>(call.bytes_ready, needed);
+  drop_buffers(broker, request);
+  state.bytes_max_per_core = std::max(state.bytes_max_per_core, needed);
+  begin_read(broker, request);
+}
+
+void read_done(Call& base, Broker& broker) {
+  auto& call = static_cast<FetchCall&>(base);
+  call.out = false;
+  if (--state_of(*call.request).outstanding == 0) finish_read(broker, *call.request);
 }
 
 void begin_read(Broker& broker, Request& request) {
   FetchState& state = state_of(request);
   for (FetchCall& call : state.calls) {
-    if (call.first == nullptr) continue;
-    const auto bytes = static_cast<std::size_t>(
-        std::clamp<std::uint64_t>(call.bytes_ready, kBufferBytesMin, std::max(state.bytes_max, kBufferBytesMin)));
     call.buffer = {};
-    if (call.bytes_ready == 0) continue;  // offsets and errors only
-    call.buffer = broker.response_pool().allocate(bytes);
-    if (call.buffer.empty()) {
-      for (const ByteSpan buffer : request.data) broker.response_pool().free(buffer);
-      request.data.clear();
+    call.used = call.bytes_needed = 0;
+    if (call.first == nullptr || call.bytes_ready == 0) continue;  // offsets and errors only
+    const auto bytes = std::min<std::uint64_t>(call.bytes_ready, state.bytes_max_per_core);
+    const ByteSpan block = broker.response_pool().allocate(std::max<std::size_t>(bytes, kBufferBytesMin));
+    if (block.empty()) {
+      drop_buffers(broker, request);
       broker.wait_for_response_memory(request, &begin_read);
       return;
     }
-    request.data.push_back(call.buffer);
+    request.data.push_back(block);
+    call.buffer = block.first(bytes);
   }
   state.outstanding = 1;
   for (FetchCall& call : state.calls) {
-    if (call.first == nullptr || call.buffer.empty()) continue;
+    if (call.buffer.empty()) continue;
     ++state.outstanding;
     call.out = true;
     call.run = &run_read;
     call.done = &read_done;
     broker.router().send(call);
   }
-  if (--state.outstanding == 0) answer_fetch(broker, request);
+  if (--state.outstanding == 0) finish_read(broker, request);
 }
 
 // Sends every parked part home.
@@ -294,7 +305,8 @@ bool resolve(Broker& broker, Request& request, const wire::FetchRequest& fetch, 
   state.items = broker.allocate<FetchItem>(request, count);
   state.partitions = broker.allocate<wire::FetchResponse::Partition>(request, count);
   state.topics = broker.allocate<wire::FetchResponse::Topic>(request, fetch.topics.size());
-  if (count != 0 && (state.items.data() == nullptr || state.partitions.data() == nullptr || state.topics.data() == nullptr)) {
+  if (count != 0 && (state.items.data() == nullptr || state.partitions.data() == nullptr ||
+                     state.topics.data() == nullptr)) {
     return false;
   }
   std::size_t at = 0;
@@ -360,24 +372,29 @@ void handle_fetch(Broker& broker, Request& request) {
   const std::uint32_t cores = broker.router().cores();
   const auto states = broker.allocate<FetchState>(request, 1);
   const bool enough = states.data() != nullptr && resolve(broker, request, *fetch, states[0]);
-  const auto waiters = enough ? broker.allocate<replica::FetchWaiter>(request, states[0].items.size()) : std::span<replica::FetchWaiter>{};
+  const auto waiters = enough ? broker.allocate<replica::FetchWaiter>(request, states[0].items.size())
+                              : std::span<replica::FetchWaiter>{};
   if (enough) {
     states[0].calls = broker.allocate<FetchCall>(request, cores);
     states[0].hurries = broker.allocate<HurryCall>(request, cores);
   }
-  if (!enough || (waiters.data() == nullptr && !states[0].items.empty()) || states[0].calls.data() == nullptr || states[0].hurries.data() == nullptr) {
+  if (!enough || (waiters.data() == nullptr && !states[0].items.empty()) ||
+      states[0].calls.data() == nullptr || states[0].hurries.data() == nullptr) {
     broker.protocol_error(request, "no memory for the fetch request");
     return;
   }
   FetchState& state = states[0];
   request.state = &state;
-  state.bytes_max = static_cast<std::uint32_t>(
-      std::clamp<std::int64_t>(fetch->max_bytes, 1, std::int64_t{broker.options().fetch_bytes_max}));
   const std::uint32_t used = distribute(broker, state, waiters);
+  const auto bytes_max =
+      std::clamp<std::int64_t>(fetch->max_bytes, 1, std::int64_t{broker.options().fetch_bytes_max});
+  state.bytes_max_per_core =
+      static_cast<std::uint32_t>(std::max<std::int64_t>(bytes_max / std::max(used, 1U), 1));
   // An error to report does not wait; neither does a client without patience.
   const bool no_wait = used < 1 || fetch->max_wait_ms <= 0 || broker.shutting_down() ||
-                       std::any_of(state.items.begin(), state.items.end(),
-                                   [](const FetchItem& item) { return item.code != wire::ErrorCode::none; });
+                       std::any_of(
+                           state.items.begin(), state.items.end(),
+                           [](const FetchItem& item) { return item.code != wire::ErrorCode::none; });
   const auto wanted = static_cast<std::uint64_t>(std::max(fetch->min_bytes, 0));
   state.outstanding = 1;
   if (!no_wait) {

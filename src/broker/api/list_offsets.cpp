@@ -5,12 +5,15 @@
 
 #include "../handlers.h"
 #include "../respond.h"
+#include "esc/wire/compression.h"
 #include "esc/wire/record_batch.h"
 
 namespace esc::broker {
 namespace {
 
-constexpr std::size_t kScratchBytes = 64 * 1024;
+// For lookups by time only: one half reads the batch that was found, the other holds its decompressed
+// records.
+constexpr std::size_t kScratchBytes = 4 * 1024 * 1024;
 
 struct OffsetItem {
   PartitionId partition;
@@ -31,6 +34,8 @@ struct OffsetsCall : Call {
   OffsetItem* cursor = nullptr;
   ByteSpan scratch;
   store::TimeOp lookup;
+  store::ReadOp read;
+  bool by_time = false;
 };
 
 struct OffsetsState {
@@ -41,18 +46,19 @@ struct OffsetsState {
   std::uint32_t outstanding = 0;
 };
 
-// The first record at or after `timestamp` in a batch whose newest record qualifies. Compressed batches are not
-// opened: their first offset is a safe answer, the consumer skips what is older.
-void find_in_batch(const replica::EntryRecord& entry, std::int64_t timestamp, OffsetItem& item) {
-  item.offset = entry.base_offset;
-  item.found_timestamp = entry.max_timestamp;
-  const auto batch = wire::BatchView::parse(ByteView(entry.body, entry.body_bytes));
-  if (!batch || batch->codec() != wire::Codec::none) return;
-  wire::RecordIterator records(batch->payload(), batch->record_count());
+// The first record at or after the wanted time in a batch whose newest record qualifies. When the records do
+// not fit the scratch memory, the batch's first offset stands: a consumer that starts there misses nothing.
+void find_in_batch(wire::BatchView batch, ByteSpan scratch, OffsetItem& item) {
+  item.offset = Offset(batch.base_offset());
+  item.found_timestamp = batch.max_timestamp();
+  item.found_epoch = batch.leader_epoch();
+  const auto plain = wire::batch_records(batch, scratch);
+  if (!plain) return;
+  wire::RecordIterator records(*plain, batch.record_count());
   while (const auto record = records.next()) {
-    const std::int64_t at = batch->base_timestamp() + record->timestamp_delta;
-    if (at < timestamp) continue;
-    item.offset = entry.base_offset + record->offset_delta;
+    const std::int64_t at = batch.base_timestamp() + record->timestamp_delta;
+    if (at < item.timestamp) continue;
+    item.offset = Offset(batch.base_offset() + record->offset_delta);
     item.found_timestamp = at;
     return;
   }
@@ -60,32 +66,56 @@ void find_in_batch(const replica::EntryRecord& entry, std::int64_t timestamp, Of
 
 void continue_lookup(Broker& broker, OffsetsCall& call);
 
-void find_in_tail(replica::Group& group, const replica::Partition& partition, OffsetItem& item) {
-  if (const replica::EntryRecord* entry = group.tail_at_time(partition, item.timestamp)) {
-    find_in_batch(*entry, item.timestamp, item);
-    item.found_epoch = static_cast<std::int32_t>(group.term().value());
+ByteSpan second_half(ByteSpan scratch) {
+  return scratch.subspan(scratch.size() / 2);
+}
+
+void find_in_tail(replica::Group& group, const replica::Partition& partition, ByteSpan scratch,
+                  OffsetItem& item) {
+  const replica::EntryRecord* entry = group.tail_at_time(partition, item.timestamp);
+  if (entry == nullptr) return;
+  if (const auto batch = wire::BatchView::parse(ByteView(entry->body, entry->body_bytes))) {
+    find_in_batch(*batch, second_half(scratch), item);
   }
+}
+
+void next_item(OffsetsCall& call) {
+  call.owner->group(call.cursor->group)->unpin();
+  call.cursor = call.cursor->next;
+  continue_lookup(*call.owner, call);
+}
+
+// The batch that the index named has been read: look inside.
+void on_batch_read(store::ReadOp& read, Errc code) {
+  auto& call = *static_cast<OffsetsCall*>(read.context);
+  const auto batch = wire::BatchView::parse(read.bytes);
+  if (code == Errc::ok && batch) find_in_batch(*batch, second_half(call.scratch), *call.cursor);
+  next_item(call);
 }
 
 void on_found(store::TimeOp& lookup, Errc code) {
   auto& call = *static_cast<OffsetsCall*>(lookup.context);
   OffsetItem& item = *call.cursor;
   replica::Group& group = *call.owner->group(item.group);
-  group.unpin();
-  const replica::Partition* partition = group.find(item.partition);
-  if (partition == nullptr) {
-    item.code = wire::ErrorCode::unknown_topic_or_partition;
-  } else if (code != Errc::ok) {
-    item.code = wire::ErrorCode::kafka_storage_error;
-  } else if (lookup.offset.value() >= 0) {
+  replica::Partition* partition = group.find(item.partition);
+  if (partition == nullptr || code != Errc::ok) {
+    item.code = partition == nullptr ? wire::ErrorCode::unknown_topic_or_partition
+                                     : wire::ErrorCode::kafka_storage_error;
+  } else if (lookup.offset.value() < 0) {
+    find_in_tail(group, *partition, call.scratch, item);
+  } else {
     item.offset = lookup.offset;
     item.found_timestamp = lookup.found_timestamp;
     item.found_epoch = static_cast<std::int32_t>(group.term().value());
-  } else {
-    find_in_tail(group, *partition, item);
+    call.read = store::ReadOp{};
+    call.read.offset = lookup.offset;
+    call.read.buffer = call.scratch.first(call.scratch.size() / 2);
+    call.read.context = &call;
+    call.read.done = &on_batch_read;
+    partition->log().read(call.read);
+    return;
   }
-  call.cursor = item.next;
-  continue_lookup(*call.owner, call);
+  next_item(call);
 }
 
 // False: an asynchronous lookup has begun.
@@ -93,10 +123,14 @@ bool look_up(Broker& broker, OffsetsCall& call, OffsetItem& item) {
   replica::Group& group = *broker.group(item.group);
   replica::Partition* partition = group.find(item.partition);
   const auto epoch = static_cast<std::int32_t>(group.term().value());
-  if (partition == nullptr) item.code = wire::ErrorCode::unknown_topic_or_partition;
-  else if (!group.leading()) item.code = wire::ErrorCode::not_leader_or_follower;
-  else if (item.leader_epoch != -1 && item.leader_epoch < epoch) item.code = wire::ErrorCode::fenced_leader_epoch;
-  else if (item.leader_epoch > epoch) item.code = wire::ErrorCode::unknown_leader_epoch;
+  if (partition == nullptr)
+    item.code = wire::ErrorCode::unknown_topic_or_partition;
+  else if (!group.leading())
+    item.code = wire::ErrorCode::not_leader_or_follower;
+  else if (item.leader_epoch != -1 && item.leader_epoch < epoch)
+    item.code = wire::ErrorCode::fenced_leader_epoch;
+  else if (item.leader_epoch > epoch)
+    item.code = wire::ErrorCode::unknown_leader_epoch;
   if (item.code != wire::ErrorCode::none) return true;
   if (item.timestamp == wire::kEarliestTimestamp || item.timestamp == wire::kLatestTimestamp) {
     const bool earliest = item.timestamp == wire::kEarliestTimestamp;
@@ -105,7 +139,7 @@ bool look_up(Broker& broker, OffsetsCall& call, OffsetItem& item) {
     return true;
   }
   if (item.timestamp == wire::kMaxTimestamp) item.timestamp = group.max_timestamp(*partition);
-  if (item.timestamp < 0) return true;
+  if (item.timestamp < 0 || call.scratch.empty()) return true;
   call.lookup = store::TimeOp{};
   call.lookup.timestamp = item.timestamp;
   call.lookup.scratch = call.scratch;
@@ -180,11 +214,25 @@ bool resolve(Broker& broker, Request& request, const wire::ListOffsetsRequest& a
       OffsetsCall& call = state.calls[broker.core_of(item.group).value()];
       item.next = call.first;
       call.first = &item;
+      call.by_time = call.by_time || item.timestamp >= 0 || item.timestamp == wire::kMaxTimestamp;
     }
     state.topics[t].name = asked.topics[t].name;
     state.topics[t].partitions = state.partitions.subspan(first, at - first);
   }
   return true;
+}
+
+// False: no memory; the client is told to try again.
+bool take_scratch(Broker& broker, Request& request, OffsetsCall& call) {
+  if (!request.data.full()) call.scratch = broker.response_pool().allocate(kScratchBytes);
+  if (!call.scratch.empty()) {
+    request.data.push_back(call.scratch);
+    return true;
+  }
+  for (OffsetItem* item = call.first; item != nullptr; item = item->next) {
+    item->code = wire::ErrorCode::leader_not_available;
+  }
+  return false;
 }
 
 }  // namespace
@@ -203,15 +251,7 @@ void handle_list_offsets(Broker& broker, Request& request) {
   for (std::uint32_t core = 0; core < state.calls.size(); ++core) {
     OffsetsCall& call = state.calls[core];
     if (call.first == nullptr) continue;
-    call.scratch = broker.request_pool().allocate(kScratchBytes);
-    if (call.scratch.empty() || request.extra.full()) {
-      if (!call.scratch.empty()) broker.request_pool().free(call.scratch);
-      for (OffsetItem* item = call.first; item != nullptr; item = item->next) {
-        item->code = wire::ErrorCode::leader_not_available;  // retriable
-      }
-      continue;
-    }
-    request.extra.push_back(call.scratch);
+    if (call.by_time && !take_scratch(broker, request, call)) continue;
     call.request = &request;
     call.target = CoreId(core);
     call.run = &run_offsets;

@@ -28,12 +28,14 @@ struct Builder {
     wire::MetadataResponse::Topic answer;
     answer.name = known.name;
     answer.topic_id = to_uuid(known.id);
-    const auto partitions = broker.allocate<wire::MetadataResponse::Partition>(request, known.partitions.size());
+    const auto partitions =
+        broker.allocate<wire::MetadataResponse::Partition>(request, known.partitions.size());
     failed = failed || partitions.data() == nullptr;
     for (std::size_t i = 0; i < partitions.size(); ++i) {
       const GroupView& group = broker.directory().group(known.partitions[i].group);
       partitions[i].partition_index = static_cast<std::int32_t>(i);
-      partitions[i].leader_id = group.leader == NodeId(0) ? -1 : static_cast<std::int32_t>(group.leader.value());
+      partitions[i].leader_id =
+          group.leader == NodeId(0) ? -1 : static_cast<std::int32_t>(group.leader.value());
       if (group.leader == NodeId(0)) partitions[i].error_code = wire::ErrorCode::leader_not_available;
       partitions[i].leader_epoch = static_cast<std::int32_t>(group.term.value());
       partitions[i].replica_nodes = self;
@@ -47,12 +49,15 @@ struct Builder {
     wire::MetadataResponse::Topic answer;
     answer.name = asked.name;
     answer.topic_id = asked.topic_id;
-    answer.error_code = asked.name ? wire::ErrorCode::unknown_topic_or_partition : wire::ErrorCode::unknown_topic_id;
-    if (asked.name && topic_name_problem(*asked.name) != nullptr) answer.error_code = wire::ErrorCode::invalid_topic;
+    answer.error_code =
+        asked.name ? wire::ErrorCode::unknown_topic_or_partition : wire::ErrorCode::unknown_topic_id;
+    if (asked.name && topic_name_problem(*asked.name) != nullptr)
+      answer.error_code = wire::ErrorCode::invalid_topic;
     if (created == nullptr || !asked.name) return answer;
     for (const TopicOrder& order : created->orders) {
       // A name that lost the race to another creation exists by the next request.
-      if (order.name == *asked.name && order.code != wire::ErrorCode::topic_already_exists) answer.error_code = order.code;
+      if (order.name == *asked.name && order.code != wire::ErrorCode::topic_already_exists)
+        answer.error_code = order.code;
     }
     return answer;
   }
@@ -67,7 +72,8 @@ bool wants_all(const wire::MetadataRequest& asked, std::int16_t version) {
   return !asked.topics || (version == 0 && asked.topics->empty());
 }
 
-void answer_metadata(Broker& broker, Request& request, const wire::MetadataRequest& asked, const AdminCall* created) {
+void answer_metadata(Broker& broker, Request& request, const wire::MetadataRequest& asked,
+                     const AdminCall* created) {
   const BrokerOptions& options = broker.options();
   const Directory& directory = broker.directory();
   Builder builder{broker, request, broker.allocate<std::int32_t>(request, 1)};
@@ -110,17 +116,21 @@ void handle_metadata(Broker& broker, Request& request) {
   const auto* asked = broker.decode<wire::MetadataRequest>(request);
   if (asked == nullptr) return;
   const bool may_create = broker.options().auto_create_topics && asked->allow_auto_topic_creation;
-  if (wants_all(*asked, request.header.version) || !may_create) return answer_metadata(broker, request, *asked, nullptr);
+  if (wants_all(*asked, request.header.version) || !may_create)
+    return answer_metadata(broker, request, *asked, nullptr);
   auto call = std::make_unique<AdminCall>();
   for (const wire::MetadataRequest::Topic& topic : *asked->topics) {
-    if (!topic.name || find_topic(broker.directory(), topic) != nullptr || topic_name_problem(*topic.name) != nullptr) continue;
+    if (!topic.name || find_topic(broker.directory(), topic) != nullptr ||
+        topic_name_problem(*topic.name) != nullptr)
+      continue;
     call->orders.emplace_back().name = std::string(*topic.name);
   }
   if (call->orders.empty()) return answer_metadata(broker, request, *asked, nullptr);
   request.state = const_cast<wire::MetadataRequest*>(asked);
   call->request = &request;
   call->finish = [](Broker& origin, AdminCall& finished) {
-    answer_metadata(origin, *finished.request, *static_cast<wire::MetadataRequest*>(finished.request->state), &finished);
+    answer_metadata(origin, *finished.request, *static_cast<wire::MetadataRequest*>(finished.request->state),
+                    &finished);
   };
   submit_admin_call(broker, std::move(call));
 }

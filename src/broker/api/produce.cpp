@@ -50,7 +50,8 @@ void finish_produce(Broker& broker, Request& request) {
     any_error = any_error || !ok;
     if (!ok) broker.metrics().produce_errors.add();
   }
-  broker.metrics().produce_latency.record(static_cast<std::uint64_t>(broker.env().clock.now() - request.started));
+  broker.metrics().produce_latency.record(
+      static_cast<std::uint64_t>(broker.env().clock.now() - request.started));
   if (state.acks == 0) {
     request.respond = false;
     request.close_after = any_error;  // the only way to tell an acks=0 producer
@@ -128,7 +129,8 @@ void produce_done(Call& base, Broker& broker) {
 
 // Finds the partition and checks the batch; the result is in item.code.
 void prepare_item(Broker& broker, const Request& request, const TopicView* view, std::int32_t index,
-                  const wire::NullableBytes& records, ProduceItem& item, std::optional<std::string_view>& message) {
+                  const wire::NullableBytes& records, ProduceItem& item,
+                  std::optional<std::string_view>& message) {
   if (view == nullptr || index < 0 || static_cast<std::size_t>(index) >= view->topic->partitions.size()) {
     item.code = wire::ErrorCode::unknown_topic_or_partition;
     return;
@@ -220,7 +222,8 @@ void handle_produce(Broker& broker, Request& request) {
   }
   const std::uint32_t cores = broker.router().cores();
   state.calls = broker.allocate<ProduceCall>(request, cores);
-  const auto waiters = broker.allocate<replica::CommitWaiter>(request, std::size_t{broker.options().groups} * cores);
+  const auto waiters =
+      broker.allocate<replica::CommitWaiter>(request, std::size_t{broker.options().groups} * cores);
   if (state.calls.data() == nullptr || waiters.data() == nullptr) {
     broker.protocol_error(request, "no memory for the produce request");
     return;

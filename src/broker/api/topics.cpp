@@ -114,8 +114,10 @@ void handle_create_topics(Broker& broker, Request& request) {
       order.partitions = static_cast<std::int32_t>(topic.assignments.size());
       for (const auto& assignment : topic.assignments) {
         if (assignment.broker_ids.size() == 1 &&
-            assignment.broker_ids[0] == static_cast<std::int32_t>(broker.options().node.value())) continue;
-        refuse(order, wire::ErrorCode::invalid_replica_assignment, "the only node is " + std::to_string(broker.options().node.value()));
+            assignment.broker_ids[0] == static_cast<std::int32_t>(broker.options().node.value()))
+          continue;
+        refuse(order, wire::ErrorCode::invalid_replica_assignment,
+               "the only node is " + std::to_string(broker.options().node.value()));
       }
     }
     for (const auto& config : topic.configs) {
