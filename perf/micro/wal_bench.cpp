@@ -70,7 +70,7 @@ class Bench {
     while (durable_ < until && !log_->failed()) {
       for (Frame& frame : frames_)
         if (!frame.busy && submitted_ < until && log_->can_write(frame_bytes_)) submit(frame);
-      loop_->poll(spin_ ? 0 : loop_->now() + kMillisecond);
+      loop_->poll(loop_->now() + kMillisecond);
       log_->do_work(loop_->now());
       log_->release_through(Index{durable_});
     }
@@ -132,7 +132,6 @@ class Bench {
   std::vector<Nanos> latencies_;
   std::uint64_t submitted_ = 0;
   std::uint64_t durable_ = 0;
-  bool spin_ = false;
 };
 
 // Arguments: frame KiB, depth.

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <memory>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "directory.h"
@@ -128,11 +130,13 @@ Status scan_directory(io::Files& files, const std::string& directory, DumpVisito
     if (!opened) return std::unexpected(opened.error());
     segments.push_back(std::move(*opened));
   }
-  const auto order = [](const OpenSegment& o) {
-    return o.segment.state == logfmt::HeaderState::valid ? o.segment.header.generation : UINT64_MAX;
+  const auto order = [](const OpenSegment& opened) {
+    const DumpedSegment& segment = opened.segment;
+    const bool readable = segment.state == logfmt::HeaderState::valid;
+    return std::pair(readable ? segment.header.generation : UINT64_MAX, std::string_view(segment.path));
   };
-  std::stable_sort(segments.begin(), segments.end(),
-                   [&order](const OpenSegment& a, const OpenSegment& b) { return order(a) < order(b); });
+  std::sort(segments.begin(), segments.end(),
+            [&order](const OpenSegment& a, const OpenSegment& b) { return order(a) < order(b); });
   for (const OpenSegment& opened : segments)
     if (Status s = scan_segment(opened, visitor); !s) return s;
   return {};

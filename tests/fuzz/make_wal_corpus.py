@@ -60,7 +60,7 @@ def whole():
 def in_flight():
     log = Log()
     files = segment_header(1, 1) + log.frame(1, 1) + log.frame(1, 2) + log.frame(1, 3, lag=2)
-    return files[:2 * BLOCK + 200] + b"\xff" + files[2 * BLOCK + 201:]
+    return files[:2 * BLOCK + 140] + b"\xff" + files[2 * BLOCK + 141:]
 
 
 def main():
@@ -69,7 +69,7 @@ def main():
     first, second = whole()
     (directory / "whole").write_bytes(b"\0" + first + second)
     (directory / "whole-repaired").write_bytes(b"\1" + first + second)
-    (directory / "bit-flip").write_bytes(b"\0" + first[:9000] + b"\xff" + first[9001:] + second)
+    (directory / "bit-flip").write_bytes(b"\0" + first[:8332] + b"\xff" + first[8333:] + second)
     (directory / "missing-first").write_bytes(b"\0" + second)
     (directory / "cut").write_bytes(b"\0" + first + second[:6000])
     (directory / "torn-tail").write_bytes(b"\0" + in_flight().ljust(BLOCK * FILE_BLOCKS, b"\0"))
