@@ -368,12 +368,13 @@ void Planner::place_housekeeping() {
       plan_.housekeeping_cpus = set;
       break;
     }
-    if (pinned.intersects(plan_.housekeeping_cpus)) {
-      warn(fmt::format(
-          "No CPU is left for housekeeping and the kernel's io workers: they share CPUs {} with data "
-          "cores{}.",
-          plan_.housekeeping_cpus.to_string(),
-          plan_.idle == IdleStrategy::spin ? ", which delays every disk write; lower cores by one" : ""));
+    // Normal on a small machine; harmful only where the data cores never let go of their CPUs.
+    if (pinned.intersects(plan_.housekeeping_cpus) && plan_.idle == IdleStrategy::spin) {
+      warn(
+          fmt::format("No CPU is left for housekeeping and the kernel's io workers: on CPUs {} they compete "
+                      "with data cores that "
+                      "never sleep, which delays disk writes; lower cores by one.",
+                      plan_.housekeeping_cpus.to_string()));
     }
   }
   reason(fmt::format("Housekeeping threads run on CPUs {}.", plan_.housekeeping_cpus.to_string()));

@@ -38,6 +38,12 @@ TEST(Placement, one_cpu_runs_one_core_that_shares_it_with_housekeeping) {
   EXPECT_EQ(plan.data_cpus, CpuSet{0});
   EXPECT_EQ(plan.housekeeping_cpus, CpuSet{0});
   EXPECT_EQ(plan.io_worker_cpus, CpuSet{0});
+  EXPECT_TRUE(plan.warnings.empty()) << "normal on a small machine";
+}
+
+TEST(Placement, polling_cores_on_every_cpu_are_reported) {
+  const Plan plan =
+      must_plan(make_machine({.cores_per_socket = 2}), {.cores = 2, .idle = IdleStrategy::spin});
   EXPECT_TRUE(any_contains(plan.warnings, "No CPU is left for housekeeping"));
 }
 
