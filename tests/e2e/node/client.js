@@ -138,9 +138,9 @@ if (!modes[mode]) {
   process.exit(2)
 }
 modes[mode](...rest).then(
-  () => process.exit(0),
+  () => {}, // the process ends by itself once standard output is drained; process.exit() would cut it
   (error) => {
     console.error(error.stack || String(error))
-    process.exit(1)
+    process.exitCode = 1
   },
 )
