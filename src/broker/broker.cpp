@@ -261,26 +261,23 @@ std::uint32_t Broker::do_work(Nanos now) {
   return work;
 }
 
-// Only under memory pressure: the client that has held memory longest without moving a byte has to go.
+// Only under memory pressure: the clients that hold memory without moving a byte have to go.
 void Broker::evict_stalled(Nanos now) {
   if (memory_waiters_.empty() && response_waiters_.empty()) return;
   if (now < next_eviction_check_) return;
   next_eviction_check_ = now + options_.stall_timeout / 10;
-  Connection* victim = nullptr;
   connections_.for_each([&](Connection& connection) {
     const bool holds = (connection.assembling() && !memory_waiters_.empty()) || connection.sending();
     if (!holds || now - connection.last_progress() < options_.stall_timeout) return;
-    if (victim == nullptr || connection.last_progress() < victim->last_progress()) victim = &connection;
+    metrics_.evictions.add();
+    log_.log_limited(
+        client_limiter_, obs::Level::warn, "client_evicted",
+        {{"reason", connection.sending() ? "does not read its answers" : "does not finish its request"},
+         {"holds_bytes", connection.sending() ? connection.sending_bytes() : connection.partial_bytes()},
+         {"stalled_ms", (now - connection.last_progress()) / kMillisecond},
+         {"evictions_total", metrics_.evictions.value()}});
+    connection.close();
   });
-  if (victim == nullptr) return;
-  metrics_.evictions.add();
-  log_.log_limited(
-      client_limiter_, obs::Level::warn, "client_evicted",
-      {{"reason", victim->sending() ? "does not read its answers" : "does not finish its request"},
-       {"holds_bytes", victim->sending() ? victim->sending_bytes() : victim->partial_bytes()},
-       {"stalled_ms", (now - victim->last_progress()) / kMillisecond},
-       {"evictions_total", metrics_.evictions.value()}});
-  victim->close();
 }
 
 }  // namespace esc::broker

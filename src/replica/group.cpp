@@ -306,7 +306,8 @@ void Group::enter_failed(const std::string& what) {
 std::uint32_t Group::do_work(Nanos now) {
   now_ = now;
   if (failed_) return 0;
-  std::uint32_t work = wal_->do_work(now);
+  // At the end nothing new is begun, except the segment that frames still wait for.
+  std::uint32_t work = !shutting_down_ || ring_.has_queued() ? wal_->do_work(now) : 0;
   drive_core(now);
   work += submit_frames(now);
   work += write_segments(now);

@@ -72,6 +72,14 @@ Status Group::recover(const std::function<void()>& pump) {
                                 {"detail", report.torn_detail},
                                 {"effect", "an unfinished write that was never acknowledged is ignored"}});
   }
+  if (!report.warning.empty()) log_.warn("wal_warning", {{"group", options_.id}, {"detail", report.warning}});
+  if (report.created && checkpoint.applied > Index(0)) {
+    return fail(Errc::corruption,
+                "the write-ahead log in " + options_.wal.directory +
+                    " is gone, but the checkpoint beside the segments covers index " +
+                    std::to_string(checkpoint.applied.value()) +
+                    ": events acknowledged after it would be lost; put the log directory back (key wal_dir)");
+  }
   if (report.last_index != Index(0) && report.last_index < checkpoint.applied) {
     return fail(Errc::corruption, "the write-ahead log in " + options_.wal.directory + " ends at index " +
                                       std::to_string(report.last_index.value()) +
@@ -93,6 +101,7 @@ Status Group::recover(const std::function<void()>& pump) {
   restored.configuration = configuration;
   core_ = std::make_unique<raft::Core>(raft::Config{.node = options_.node, .seed = options_.seed}, restored);
   replaying_ = false;
+  wal_->release_through(checkpoint.applied);
   checkpointer_->recovered(checkpoint.applied, env_.clock.now());
   log_.info("group_recovered", {{"group", options_.id},
                                 {"checkpoint", checkpoint.applied},

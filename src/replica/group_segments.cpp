@@ -7,6 +7,7 @@ namespace esc::replica {
 namespace {
 
 constexpr Nanos kApplyAfter = 100 * kMillisecond;
+constexpr std::uint64_t kApplyShare = 8;  // of the ring, before a pass begins
 constexpr Nanos kRetryAfterNoSpace = 250 * kMillisecond;
 constexpr std::uint64_t kBytesPerWrite = 1 * kMiB;
 
@@ -14,10 +15,9 @@ constexpr std::uint64_t kBytesPerWrite = 1 * kMiB;
 
 std::uint32_t Group::write_segments(Nanos now) {
   if (dirty_.empty() || now < retry_apply_at_) return 0;
-  const bool ring_filling = ring_.bytes_free() < ring_.capacity() / 2;
-  const bool due = unapplied_bytes_ >= ring_.capacity() / 8 || now - unapplied_since_ >= kApplyAfter ||
-                   (ring_filling && unapplied_bytes_ > 0) || shutting_down_ || replaying_ ||
-                   checkpointer_->wants_all_applied();
+  // The ring is full of applied frames most of the time (it is the tail cache): only what is not applied counts.
+  const bool due = unapplied_bytes_ >= ring_.capacity() / kApplyShare || now - unapplied_since_ >= kApplyAfter ||
+                   shutting_down_ || replaying_ || checkpointer_->wants_all_applied();
   if (!due) return 0;
   std::uint32_t work = 0;
   // One pass over the list at most: partitions with a write in progress go to the back.

@@ -185,7 +185,7 @@ void Shard::run() {
   while (phase_ != Phase::stopped && !control_.failed.load(std::memory_order_relaxed)) {
     const Nanos now = loop_.now();
     const std::uint32_t work = turn(now);
-    wait(work, now);
+    if (phase_ != Phase::stopped) wait(work, now);
   }
   control_.shards_stopped.fetch_add(1, std::memory_order_acq_rel);
   control_.wake_main();
@@ -196,6 +196,7 @@ std::uint32_t Shard::turn(Nanos now) {
   work +=
       mesh_.drain(options_.core, kMeshBudget, [this](CoreId, const Message& message) { handle(message); });
   work += advance_phase(now);
+  if (phase_ == Phase::stopped) return work;
   work += broker_.do_work(now);
   for (const auto& group : groups_) work += group->do_work(now);
   mesh_.flush(options_.core);

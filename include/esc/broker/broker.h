@@ -42,7 +42,7 @@ struct BrokerOptions {
   std::uint64_t response_pool_bytes = 16 * kMiB;
   std::uint32_t fetch_bytes_max = 512 * 1024;  // of records in one answer, unless one batch is larger
   std::uint32_t receive_buffers = 64;
-  Nanos stall_timeout = 5 * kSecond;  // without progress, under memory pressure
+  Nanos stall_timeout = 2 * kSecond;  // without progress, while others wait for memory
 };
 
 struct MemoryWaiter;
