@@ -158,6 +158,7 @@ void Broker::release(Request& request) {
   request.complete = request.close_after = false;
   request.respond = true;
   request.state = nullptr;
+  request.when_first = nullptr;
   --requests_in_use_;
   requests_free_.push_back(&request);
 }

@@ -225,7 +225,18 @@ void Connection::on_sent() {
     return;
   }
   send_answers();
+  start_first();
   retry();
+}
+
+// The oldest unanswered request may have waited for that.
+void Connection::start_first() {
+  if (closing_ || requests_.empty()) return;
+  Request& request = requests_.front();
+  if (request.when_first == nullptr) return;
+  const auto start = request.when_first;
+  request.when_first = nullptr;
+  start(broker_, request);
 }
 
 // Gives back everything that waits for more bytes.
@@ -250,7 +261,7 @@ void Connection::on_closed(Errc) {
   while (!requests_.empty()) {
     Request& request = requests_.pop_front();
     request.connection = nullptr;
-    if (request.complete) {
+    if (request.complete || request.when_first != nullptr) {
       broker_.release(request);
     } else if (request.timer.armed()) {  // a parked fetch need not wait for nobody
       broker_.env().clock.disarm(request.timer);

@@ -36,6 +36,8 @@ class Connection : public io::ConnectionHandler, public ListNode<Connection> {
   void close();
   // Memory may have become free.
   void retry();
+  // No earlier request of this connection is unanswered.
+  [[nodiscard]] bool is_first(const Request& request) { return &requests_.front() == &request; }
   [[nodiscard]] MemoryWaiter& memory_waiter() { return memory_waiter_; }
 
   // For eviction: since when it makes no progress, and the memory it holds meanwhile.
@@ -59,6 +61,7 @@ class Connection : public io::ConnectionHandler, public ListNode<Connection> {
   void start_request(ByteView frame, io::ReceiveLoan loan, ByteSpan assembled);
   void stall(ByteView rest, io::ReceiveLoan loan);
   void send_answers();
+  void start_first();
   void drop_partial();
   void abandon_input();
 

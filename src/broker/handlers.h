@@ -18,6 +18,7 @@ void handle_create_topics(Broker& broker, Request& request);
 void handle_delete_topics(Broker& broker, Request& request);
 void handle_create_partitions(Broker& broker, Request& request);
 void handle_describe_configs(Broker& broker, Request& request);
+void handle_find_coordinator(Broker& broker, Request& request);
 void handle_describe_cluster(Broker& broker, Request& request);
 
 }  // namespace esc::broker

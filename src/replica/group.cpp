@@ -319,7 +319,11 @@ std::uint32_t Group::do_work(Nanos now) {
 
 Nanos Group::next_deadline() const {
   Nanos deadline = now_ + kSecond;
-  if (ring_.has_open()) deadline = std::min(deadline, open_since_ + options_.batch_delay);
+  // With every write slot taken a completion wakes us; a deadline in the past would make the core spin, and
+  // keep the kernel from finishing those very writes.
+  if (ring_.has_open() && wal_->can_write(kBlockBytes)) {
+    deadline = std::min(deadline, open_since_ + options_.batch_delay);
+  }
   if (unapplied_bytes_ > 0) deadline = std::min(deadline, now_ + 20 * kMillisecond);
   return std::min(deadline, std::max(core_->next_deadline(), now_ + 10 * kMillisecond));
 }

@@ -44,6 +44,8 @@ struct Request : ListNode<Request> {
   FixedVector<ByteSpan, 12> extra;              // more request memory of the handler
   FixedVector<ByteSpan, kDataBuffersMax> data;  // response memory: fetched records, gather lists
   struct iovec pieces[kPiecesInline];
+  // Set while the request waits to be the oldest unanswered one of its connection.
+  void (*when_first)(Broker&, Request&) = nullptr;
   bool complete = false;     // the answer (or its absence) is final
   bool respond = true;       // acks=0 has no answer
   bool close_after = false;  // protocol violation: answer what is owed, then close

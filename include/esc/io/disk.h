@@ -58,7 +58,7 @@ struct DiskOp {
   FileHandle file{};
   std::uint64_t offset = 0;
   std::uint64_t length = 0;
-  ByteSpan buffer{};                      // read target, or write source (not modified)
+  ByteSpan buffer{};                       // read target, or write source (not modified)
   std::span<const struct iovec> pieces{};  // write source when buffer is empty; at most IOV_MAX
   const char* path = nullptr;              // NUL-terminated
   const char* path2 = nullptr;
@@ -98,7 +98,8 @@ struct DirectoryEntry {
 class Files {
  public:
   virtual ~Files() = default;
-  [[nodiscard]] virtual Result<std::vector<DirectoryEntry>> list(const std::string& directory) = 0;  // sorted by name
+  [[nodiscard]] virtual Result<std::vector<DirectoryEntry>> list(
+      const std::string& directory) = 0;  // sorted by name
   [[nodiscard]] virtual Status make_directories(const std::string& path) = 0;
   [[nodiscard]] virtual Result<FileHandle> open(const std::string& path, OpenFlags flags) = 0;
   virtual void close(FileHandle file) = 0;

@@ -67,7 +67,8 @@ class Net {
   virtual void stop_listening() = 0;
   // Takes over the socket and starts to receive. Errc::busy when all connection slots are used (the
   // socket is then closed).
-  [[nodiscard]] virtual std::expected<ConnectionId, Errc> adopt(AcceptedSocket socket, ConnectionHandler& handler) = 0;
+  [[nodiscard]] virtual std::expected<ConnectionId, Errc> adopt(AcceptedSocket socket,
+                                                                ConnectionHandler& handler) = 0;
   // Begins a TCP connection; on_connected or on_closed follows. `host` is a numeric address.
   [[nodiscard]] virtual std::expected<ConnectionId, Errc> connect(const std::string& host, std::uint16_t port,
                                                                   ConnectionHandler& handler) = 0;

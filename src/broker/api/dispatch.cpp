@@ -11,6 +11,7 @@ constexpr wire::ApiKey kImplemented[] = {
     wire::ApiKey::api_versions,      wire::ApiKey::create_topics,
     wire::ApiKey::delete_topics,     wire::ApiKey::describe_configs,
     wire::ApiKey::create_partitions, wire::ApiKey::describe_cluster,
+    wire::ApiKey::find_coordinator,
 };
 
 void answer_api_versions(Broker& broker, Request& request, wire::ErrorCode code) {
@@ -54,6 +55,7 @@ void handle_request(Broker& broker, Request& request) {
     case wire::ApiKey::create_partitions: return handle_create_partitions(broker, request);
     case wire::ApiKey::describe_configs: return handle_describe_configs(broker, request);
     case wire::ApiKey::describe_cluster: return handle_describe_cluster(broker, request);
+    case wire::ApiKey::find_coordinator: return handle_find_coordinator(broker, request);
     default: return broker.protocol_error(request, "this API is not supported");
   }
 }

@@ -235,6 +235,11 @@ void read_done(Call& base, Broker& broker) {
 }
 
 void begin_read(Broker& broker, Request& request) {
+  // A client that does not read its answers holds the memory of one of them, however many it has asked for.
+  if (request.connection != nullptr && !request.connection->is_first(request)) {
+    request.when_first = &begin_read;
+    return;
+  }
   FetchState& state = state_of(request);
   for (FetchCall& call : state.calls) {
     call.buffer = {};
