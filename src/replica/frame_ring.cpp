@@ -29,7 +29,11 @@ bool FrameRing::open_new(std::uint64_t bytes_needed, std::uint64_t reserve_bytes
   if (frame_back_ - frame_front_ == frames_.size()) return false;
   const std::uint64_t offset = back_ % memory_.size();
   const std::uint64_t until_end = memory_.size() - offset;
-  const std::uint64_t skipped = until_end < bytes_needed ? until_end : 0;
+  // A remainder at the end that would make a small frame is skipped, too: many small frames mean many
+  // flushes.
+  const std::uint64_t useful =
+      std::max(bytes_needed, std::min<std::uint64_t>(frame_bytes_max_, memory_.size() / 32));
+  const std::uint64_t skipped = until_end < useful ? until_end : 0;
   if (bytes_free() < skipped + bytes_needed + reserve_bytes) return false;
   const std::uint64_t contiguous = skipped != 0 ? memory_.size() : until_end;
   const std::uint64_t room =

@@ -43,26 +43,19 @@ Errc Group::accepting() const {
 std::expected<FrameRing::Allocation, Errc> Group::allocate(std::uint32_t body_bytes, std::uint64_t reserve) {
   if (!ring_.fits(body_bytes)) return std::unexpected(Errc::too_large);
   if (!ring_.open_has_room(body_bytes)) seal_open();
-  const std::uint64_t wanted =
-      align_up(logfmt::kFrameHeaderBytes + logfmt::entry_bytes(body_bytes), kBlockBytes);
-  for (;;) {
-    const bool opens = !ring_.has_open();
-    const FrameRing::Allocation allocation = ring_.allocate(body_bytes, reserve);
-    if (allocation.entry != nullptr) {
-      if (opens) {
-        open_since_ = now_;
-        open_events_ = 0;
-      }
-      return allocation;
-    }
-    const std::uint64_t free_before = ring_.bytes_free();
-    const std::uint64_t entries_before = ring_.entry_front();
-    reclaim(free_before + wanted);
-    if (ring_.bytes_free() == free_before && ring_.entry_front() == entries_before) {
-      ++stats_.busy_rejections;
-      return std::unexpected(Errc::busy);
-    }
+  // A new frame gets room for all that may come while the disk is busy, at the expense of the tail cache.
+  if (!ring_.has_open() || ring_.crowded()) reclaim(reserve + 2 * std::uint64_t{ring_.frame_bytes_max()});
+  const bool opens = !ring_.has_open();
+  const FrameRing::Allocation allocation = ring_.allocate(body_bytes, reserve);
+  if (allocation.entry == nullptr) {
+    ++stats_.busy_rejections;
+    return std::unexpected(Errc::busy);
   }
+  if (opens) {
+    open_since_ = now_;
+    open_events_ = 0;
+  }
+  return allocation;
 }
 
 // Completes the entry that the caller put a body into: header, padding, record. Returns its index.
@@ -275,9 +268,9 @@ void Group::write_noop(const raft::LogWrite& write, const raft::WriteMark& mark)
   frame.first_index = frame.last_index = write.first;
 }
 
-// Drops the oldest frames until `bytes_wanted` are free or the next one is still needed.
+// Drops the oldest frames until `bytes_wanted` and some records are free, or the next one is still needed.
 void Group::reclaim(std::uint64_t bytes_wanted) {
-  while (ring_.bytes_free() < bytes_wanted) {
+  while (ring_.bytes_free() < bytes_wanted || ring_.crowded()) {
     const bool dropped = ring_.reclaim_one([this](EntryRecord& record) {
       Partition* partition = record.partition;
       if (partition == nullptr) return;

@@ -118,6 +118,11 @@ class FrameRing {
     return true;
   }
 
+  // Records or frame descriptors run out before bytes do (many tiny entries).
+  [[nodiscard]] bool crowded() const {
+    return entry_back_ - entry_front_ > entries_.size() - entries_.size() / 8 ||
+           frame_back_ - frame_front_ > frames_.size() - frames_.size() / 8;
+  }
   [[nodiscard]] std::uint64_t bytes_free() const { return memory_.size() - (back_ - front_); }
   [[nodiscard]] std::uint64_t capacity() const { return memory_.size(); }
   [[nodiscard]] std::uint32_t frame_bytes_max() const { return frame_bytes_max_; }
