@@ -1,0 +1,57 @@
+#include "esc/broker/topic_settings.h"
+
+#include <gtest/gtest.h>
+
+namespace esc::broker {
+namespace {
+
+TEST(TopicSettings, a_known_number_is_taken_over) {
+  TopicSettings settings;
+  ASSERT_TRUE(apply_override(settings, "retention.ms", "60000").has_value());
+  EXPECT_EQ(settings.retention_ms, 60000);
+}
+
+TEST(TopicSettings, an_unknown_key_is_refused_by_name) {
+  TopicSettings settings;
+  const Status status = apply_override(settings, "flush.messages", "1");
+  ASSERT_FALSE(status.has_value());
+  EXPECT_NE(status.error().message.find("flush.messages"), std::string::npos);
+}
+
+TEST(TopicSettings, an_unsupported_value_names_what_is_supported) {
+  TopicSettings settings;
+  const Status status = apply_override(settings, "cleanup.policy", "compact");
+  ASSERT_FALSE(status.has_value());
+  EXPECT_NE(status.error().message.find("delete"), std::string::npos);
+  EXPECT_TRUE(apply_override(settings, "cleanup.policy", "delete").has_value());
+}
+
+TEST(TopicSettings, numbers_out_of_range_or_malformed_are_refused) {
+  TopicSettings settings;
+  for (const char* value : {"", "abc", "1x", "-2", "99999999999999999999"}) {
+    EXPECT_FALSE(apply_override(settings, "retention.bytes", value).has_value()) << value;
+  }
+  EXPECT_FALSE(apply_override(settings, "max.message.bytes", "100000000").has_value());
+}
+
+TEST(TopicSettings, the_description_has_the_effective_values) {
+  TopicSettings settings;
+  settings.segment_bytes = 1 << 20;
+  bool found = false;
+  for (const ConfigDescription& config : describe(settings)) {
+    if (config.key == "segment.bytes") found = config.value == "1048576";
+  }
+  EXPECT_TRUE(found);
+}
+
+TEST(TopicNames, follow_kafkas_rules) {
+  EXPECT_EQ(topic_name_problem("orders.v1_final-2"), nullptr);
+  EXPECT_EQ(topic_name_problem(std::string(249, 'a')), nullptr);
+  for (const std::string& name : {std::string(), std::string("."), std::string(".."), std::string("a b"),
+                                  std::string("a/b"), std::string(250, 'a'), std::string("caf\xc3\xa9")}) {
+    EXPECT_NE(topic_name_problem(name), nullptr) << name;
+  }
+}
+
+}  // namespace
+}  // namespace esc::broker

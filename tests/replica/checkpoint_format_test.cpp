@@ -1,0 +1,61 @@
+#include "../../src/replica/checkpoint_format.h"
+
+#include <gtest/gtest.h>
+
+namespace esc::replica {
+namespace {
+
+Checkpoint example() {
+  Checkpoint checkpoint;
+  checkpoint.group = GroupId(3);
+  checkpoint.applied = Index(77);
+  checkpoint.applied_term = Term(4);
+  checkpoint.metadata = {std::byte{1}, std::byte{2}};
+  CheckpointPartition partition;
+  partition.identity.id = PartitionId(9);
+  partition.identity.topic = "orders";
+  partition.identity.index = 2;
+  partition.identity.segment_bytes = 1 << 20;
+  partition.state.log_start_offset = Offset(10);
+  partition.state.next_offset = Offset(1000);
+  partition.state.segments = {{Offset(10), 4096}, {Offset(500), 123}};
+  checkpoint.partitions.push_back(partition);
+  return checkpoint;
+}
+
+std::vector<std::byte> encoded() {
+  std::vector<std::byte> bytes;
+  encode_checkpoint(example(), bytes);
+  return bytes;
+}
+
+TEST(CheckpointFormat, reads_back_what_was_written) {
+  const auto decoded = decode_checkpoint(encoded(), "x");
+  ASSERT_TRUE(decoded.has_value()) << decoded.error().message;
+  std::vector<std::byte> again;
+  encode_checkpoint(*decoded, again);
+  EXPECT_EQ(again, encoded());
+  EXPECT_EQ(decoded->partitions[0].state.segments[1].bytes, 123u);
+}
+
+TEST(CheckpointFormat, every_flipped_bit_is_noticed_and_the_message_names_the_file) {
+  for (std::size_t at = 0; at < encoded().size(); ++at) {
+    for (int bit = 0; bit < 8; ++bit) {
+      auto bytes = encoded();
+      bytes[at] ^= static_cast<std::byte>(1 << bit);
+      const auto decoded = decode_checkpoint(bytes, "/data/group-3/checkpoint");
+      ASSERT_FALSE(decoded.has_value()) << at;
+      EXPECT_NE(decoded.error().message.find("/data/group-3/checkpoint"), std::string::npos);
+    }
+  }
+}
+
+TEST(CheckpointFormat, every_truncation_is_refused) {
+  const auto bytes = encoded();
+  for (std::size_t size = 0; size < bytes.size(); ++size) {
+    EXPECT_FALSE(decode_checkpoint(ByteView(bytes).first(size), "x").has_value()) << size;
+  }
+}
+
+}  // namespace
+}  // namespace esc::replica
