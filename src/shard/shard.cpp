@@ -198,7 +198,10 @@ std::uint32_t Shard::turn(Nanos now) {
   work += advance_phase(now);
   if (phase_ == Phase::stopped) return work;
   work += broker_.do_work(now);
-  for (const auto& group : groups_) work += group->do_work(now);
+  // Until every group of the node has recovered nothing is written: a refused start changes no file.
+  if (control_.all_recovered.load(std::memory_order_acquire)) {
+    for (const auto& group : groups_) work += group->do_work(now);
+  }
   mesh_.flush(options_.core);
   return work;
 }
