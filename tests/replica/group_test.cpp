@@ -519,14 +519,14 @@ void live(World& world, std::uint64_t turns, std::uint32_t& next_partition) {
   }
 }
 
-TEST(Group, DISABLED_every_acknowledged_batch_survives_crashes_at_random_points) {
+void survive_crashes(const std::vector<sim::CrashKind>& kinds, std::uint64_t ring_bytes) {
   const std::uint64_t seeds = std::getenv("ESC_LONG") != nullptr ? 2000 : 60;
   std::uint64_t checkpoints = 0;
   std::uint64_t recycled = 0;
   std::uint64_t file_reads = 0;
   for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
-    World world(1000 + seed);
+    World world(1000 + seed, small_options(), ring_bytes);
     std::uint32_t next_partition = 1;
     for (int lives = 0; lives < 4; ++lives) {
       ASSERT_NO_FATAL_FAILURE(world.open_and_lead()) << "life " << lives;
@@ -535,7 +535,7 @@ TEST(Group, DISABLED_every_acknowledged_batch_survives_crashes_at_random_points)
       ASSERT_NO_FATAL_FAILURE(live(world, turns, next_partition));
       checkpoints += world.group->stats().checkpoints;
       recycled += world.group->wal().stats().segments_recycled;
-      world.close(world.prng.chance(1, 2) ? sim::CrashKind::power : sim::CrashKind::process);
+      world.close(kinds[world.prng.below(kinds.size())]);
     }
     ASSERT_NO_FATAL_FAILURE(world.open_and_lead());
     ASSERT_NO_FATAL_FAILURE(world.check_recovered());
@@ -545,6 +545,19 @@ TEST(Group, DISABLED_every_acknowledged_batch_survives_crashes_at_random_points)
   EXPECT_GT(checkpoints, seeds);
   EXPECT_GT(recycled, seeds);
   EXPECT_GT(file_reads, seeds);
+}
+
+TEST(Group, every_acknowledged_batch_survives_power_cuts_at_random_points) {
+  survive_crashes({sim::CrashKind::power}, kMiB);
+}
+
+TEST(Group, every_acknowledged_batch_survives_kills_at_random_points) {
+  survive_crashes({sim::CrashKind::process}, kMiB);
+}
+
+// A kill leaves names visible that the power cut after it takes back.
+TEST(Group, DISABLED_every_acknowledged_batch_survives_kills_and_power_cuts_with_a_small_ring) {
+  survive_crashes({sim::CrashKind::power, sim::CrashKind::process}, 512 * kKiB);
 }
 
 // Appends until producers are refused for lack of space.
