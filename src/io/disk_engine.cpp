@@ -20,6 +20,7 @@ namespace {
 // are continued.
 constexpr std::uint64_t kTransferMax = kGiB;
 constexpr std::uint32_t kSectorBytes = 512;
+constexpr int kUncachedWrite = 0x80;   // RWF_DONTCACHE, Linux 6.14; unknown to the C library
 constexpr unsigned kOpFtruncate = 55;  // IORING_OP_FTRUNCATE, Linux 6.9; unknown to liburing 2.3
 
 bool is_durable_work(DiskOp::Kind kind) {
@@ -164,6 +165,7 @@ void DiskEngine::prepare_write(DiskOp& op) {
     }
   }
   if (!direct) sqe.flags |= IOSQE_ASYNC;
+  if (op.uncached && uncached_supported_) sqe.rw_flags |= kUncachedWrite;
 }
 
 void DiskEngine::prepare_truncate(DiskOp& op) {
@@ -189,8 +191,13 @@ void DiskEngine::prepare_sync_dir(DiskOp& op) {
 void DiskEngine::complete(DiskOp& op, std::int32_t result) {
   ESC_ASSERT(op.in_flight);
   switch (op.kind) {
-    case DiskOp::Kind::read:
-    case DiskOp::Kind::write: return advance(op, result);
+    case DiskOp::Kind::write:
+      if (result == -EOPNOTSUPP && op.uncached && uncached_supported_) {
+        uncached_supported_ = false;  // an older kernel or file system: nothing was written, go on without
+        return prepare(op);
+      }
+      return advance(op, result);
+    case DiskOp::Kind::read: return advance(op, result);
     case DiskOp::Kind::open:
       if (result >= 0) op.file = FileHandle{result};
       break;

@@ -41,6 +41,7 @@ class DiskEngine {
   SubmissionRing& ring_;
   const std::uint32_t in_kernel_max_;
   LoopStats& stats_;
+  bool uncached_supported_ = true;  // until the kernel says otherwise
   std::uint32_t in_kernel_ = 0;
   std::uint32_t waiting_ = 0;
   std::uint32_t writes_in_kernel_ = 0;

@@ -55,6 +55,9 @@ Status Group::recover(const std::function<void()>& pump) {
   const Nanos started = now_;
   if (Status status = env_.files.make_directories(options_.data_directory + "/partitions"); !status)
     return status;
+  // A kill between the checkpoint's rename and its directory sync leaves a checkpoint that we see and a power
+  // cut takes back: make it durable before the WAL is recycled on its word.
+  if (Status status = env_.files.sync_directory(options_.data_directory); !status) return status;
   Checkpoint checkpoint;
   if (Status status = load_checkpoint(checkpoint); !status) return status;
 
@@ -86,6 +89,11 @@ Status Group::recover(const std::function<void()>& pump) {
                                       " but the checkpoint covers " +
                                       std::to_string(checkpoint.applied.value()) +
                                       ": the log directory is older than the data directory");
+  }
+  // The coming term needs room for its first entry.
+  reclaim(ring_.frame_bytes_max());
+  while (ring_.bytes_free() < ring_.frame_bytes_max() || ring_.crowded()) {
+    if (Status status = make_room(pump); !status) return status;
   }
   // A group of one voter: everything durable is committed.
   raft::Configuration configuration;
@@ -148,23 +156,28 @@ void Group::finish_replayed_frame(Index last) {
   advance_commit(last);
 }
 
+// Lets segment writes finish and drops what they have applied.
+Status Group::make_room(const std::function<void()>& pump) {
+  if (failed_) return fail(Errc::io_error, "replaying the write-ahead log failed, see the line before");
+  if (no_space_) {
+    return fail(Errc::no_space, "the disk of " + options_.data_directory +
+                                    " is full and the write-ahead log cannot be replayed into segments: free "
+                                    "some space, then start again; nothing is lost");
+  }
+  pump();
+  now_ = env_.clock.now();
+  write_segments(now_);
+  reclaim(2 * std::uint64_t{ring_.frame_bytes_max()});
+  return {};
+}
+
 Status Group::replay_entry(const logfmt::EntryView& entry, const std::function<void()>& pump) {
   const PartitionId partition_id(entry.header.partition);
   Partition* partition = find(partition_id);
   if (!ring_.open_has_room(entry.header.size)) finish_replayed_frame(Index(entry.header.index).prev());
   FrameRing::Allocation allocation = ring_.allocate(entry.header.size, 0);
   while (allocation.entry == nullptr) {
-    if (failed_) return fail(Errc::io_error, "replaying the write-ahead log failed, see the line before");
-    if (no_space_) {
-      return fail(Errc::no_space,
-                  "the disk of " + options_.data_directory +
-                      " is full and the write-ahead log cannot be replayed into segments: free some "
-                      "space, then start again; nothing is lost");
-    }
-    pump();
-    now_ = env_.clock.now();
-    write_segments(now_);
-    reclaim(2 * std::uint64_t{ring_.frame_bytes_max()});
+    if (Status status = make_room(pump); !status) return status;
     allocation = ring_.allocate(entry.header.size, 0);
   }
   std::memcpy(allocation.entry, &entry.header, sizeof entry.header);

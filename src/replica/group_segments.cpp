@@ -14,6 +14,7 @@ constexpr std::uint64_t kBytesPerWrite = 1 * kMiB;
 }  // namespace
 
 std::uint32_t Group::write_segments(Nanos now) {
+  if (dirty_.empty() && apply_in_flight_ == 0) no_space_ = false;  // what did not fit has been deleted
   if (dirty_.empty() || now < retry_apply_at_) return 0;
   // The ring is full of applied frames most of the time (it is the tail cache): only what is not applied
   // counts.

@@ -110,6 +110,7 @@ void SegmentedLog::append_write() {
   op.kind = io::DiskOp::Kind::write;
   op.file = append_segment_->file.handle;
   op.offset = append_position_;
+  op.uncached = true;
   op.pieces = {append_->pieces, append_stride_};
   append_disk(&SegmentedLog::append_written);
 }

@@ -16,7 +16,7 @@ constexpr Nanos kDiskFullRetryAfter = 1 * kSecond;
 // A segment used up within this time is fast consumption: one more spare, up to the limit.
 constexpr Nanos kFastConsumption = 1 * kSecond;
 constexpr Nanos kSlowConsumption = 30 * kSecond;
-constexpr std::uint32_t kSparesMax = 4;
+constexpr std::uint32_t kSparesMax = 12;
 
 }  // namespace
 

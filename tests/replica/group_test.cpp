@@ -556,7 +556,7 @@ TEST(Group, every_acknowledged_batch_survives_kills_at_random_points) {
 }
 
 // A kill leaves names visible that the power cut after it takes back.
-TEST(Group, DISABLED_every_acknowledged_batch_survives_kills_and_power_cuts_with_a_small_ring) {
+TEST(Group, every_acknowledged_batch_survives_kills_and_power_cuts_with_a_small_ring) {
   survive_crashes({sim::CrashKind::power, sim::CrashKind::process}, 512 * kKiB);
 }
 
@@ -591,7 +591,7 @@ TEST(Group, a_full_disk_refuses_producers_lets_deletes_through_and_resumes_when_
   EXPECT_TRUE(world.failures.empty());
 }
 
-TEST(Group, DISABLED_deleting_the_partition_that_filled_the_disk_ends_the_refusal) {
+TEST(Group, deleting_the_partition_that_filled_the_disk_ends_the_refusal) {
   World world(8);
   world.open_and_lead();
   for (const PartitionId id : {PartitionId(1), PartitionId(2)}) world.create(id);

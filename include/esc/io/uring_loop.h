@@ -30,9 +30,11 @@ struct LoopOptions {
   std::uint32_t connections_max = 10'000;
   std::uint32_t receive_buffers = 128;  // power of two, at most 32768
   std::uint32_t receive_buffer_bytes = 64 * 1024;
-  std::uint32_t disk_ops_max = 128;          // in the kernel at once; more wait in line
-  std::uint32_t timers_expected = 16'384;    // room reserved in the timer heap
-  std::uint32_t worker_threads_max = 4;      // kernel io-wq workers for what cannot run inline
+  std::uint32_t disk_ops_max = 128;        // in the kernel at once; more wait in line
+  std::uint32_t timers_expected = 16'384;  // room reserved in the timer heap
+  // Kernel io-wq workers for what cannot run inline. More than buffered writes and syncs keep busy: a WAL
+  // write whose time stamp is due (once per kernel tick) needs one, too, and must not queue behind them.
+  std::uint32_t worker_threads_max = 16;
   std::vector<std::uint32_t> worker_cpus{};  // where they run; empty: the kernel's choice
   std::uint32_t listen_backlog = 1024;
   std::uint32_t tcp_user_timeout_ms = 180'000;  // unacknowledged or unaccepted bytes drop the peer after

@@ -216,6 +216,7 @@ class Group {
   [[nodiscard]] Status recover(const std::function<void()>& pump);
   [[nodiscard]] Status load_checkpoint(Checkpoint& checkpoint);
   void finish_replayed_frame(Index last);
+  [[nodiscard]] Status make_room(const std::function<void()>& pump);
   [[nodiscard]] Status replay_frame(const wal::RecoveredFrame& frame, Replay& replay);
   [[nodiscard]] Status replay_entry(const logfmt::EntryView& entry, const std::function<void()>& pump);
 
