@@ -21,6 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 LOGS = ROOT / "build" / "check"
 JOBS = os.cpu_count() or 2
+MINUTES = 29                # for everything, on two cores
 
 FUZZ_SECONDS = 8            # per target; the corpus carries what longer runs have found
 TIDY_SECONDS = 150          # changed files first, then the critical ones, as many as fit
@@ -138,13 +139,16 @@ def cases_of(junit):
 
 def meson_tests(variant, *selection, wrap=None):
     def run(runner):
-        junit = ROOT / "build" / variant / "meson-logs" / "testlog.junit.xml"
-        junit.unlink(missing_ok=True)
+        # With a wrapper, meson puts its name into that of the report.
+        logs = ROOT / "build" / variant / "meson-logs"
+        for old in logs.glob("testlog*.junit.xml"):
+            old.unlink()
         arguments = ["meson", "test", "-C", f"build/{variant}", "--no-rebuild", "--print-errorlogs", *selection]
         if wrap:
             arguments.append(f"--wrap={wrap}")
         code = runner.command(*arguments, env=SANITIZER_ENVIRONMENT)
-        if not junit.exists():
+        junit = next(logs.glob("testlog*.junit.xml"), None)
+        if junit is None:
             return Outcome(failed=1, notes=[f"no test report (exit code {code})"])
         outcome = cases_of(junit)
         if code != 0 and outcome.failed == 0:   # a crash or a timeout leaves no case behind
@@ -323,10 +327,11 @@ def show_failure(step, outcome, log_path):
 
 def run_steps(steps, end):
     results = {}
+    patience = max(1.0, (end - time.monotonic()) / (MINUTES * 60))  # more time for everything is more for each
     for number, step in enumerate(steps, 1):
         print(f"== [{number}/{len(steps)}] {step.name}: {step.what}", flush=True)
         started = time.monotonic()
-        runner = Runner(step, min(end, started + step.minutes * 60))
+        runner = Runner(step, min(end, started + step.minutes * 60 * patience))
         broken = [need for need in step.needs if need in results and results[need].failed]
         if broken:
             outcome = skip(f"needs {', '.join(broken)}, which failed")
@@ -354,7 +359,8 @@ def main():
     parser = argparse.ArgumentParser(prog="tools/check", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", action="append", metavar="STEP", help="run only this step; may be repeated")
     parser.add_argument("--skip", action="append", default=[], metavar="STEP", help="leave this step out; may be repeated")
-    parser.add_argument("--minutes", type=float, default=29, help="time for everything (default 29)")
+    parser.add_argument("--minutes", type=float, default=MINUTES,
+                        help=f"time for everything (default {MINUTES})")
     parser.add_argument("--no-install", action="store_true", help="do not look for missing packages")
     parser.add_argument("--list", action="store_true", help="list the steps and end")
     parser.add_argument("--started", type=float, help=argparse.SUPPRESS)
