@@ -164,12 +164,17 @@ std::uint32_t Group::submit_frames(Nanos now) {
   }
 }
 
+// Fault injection: counts frames down to the one that fails.
+bool Group::fault_is_due() {
+  if (options_.fail_frame_after == 0) return false;
+  --options_.fail_frame_after;
+  return options_.fail_frame_after == 0;
+}
+
 void Group::on_frame_written(wal::FrameWrite& write, Errc code) {
   auto& group = *static_cast<Group*>(write.context);
   auto& frame = static_cast<Frame&>(write);
-  if (code == Errc::ok && group.options_.fail_frame_after != 0 && --group.options_.fail_frame_after == 0) {
-    code = Errc::io_error;
-  }
+  if (code == Errc::ok && group.fault_is_due()) code = Errc::io_error;
   if (group.failed_) return;
   if (code != Errc::ok) {
     group.enter_failed(

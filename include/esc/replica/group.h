@@ -184,6 +184,7 @@ class Group {
   void seal_open();
   std::uint32_t submit_frames(Nanos now);
   [[nodiscard]] bool open_frame_is_due(Nanos now);
+  [[nodiscard]] bool fault_is_due();
   static void on_frame_written(wal::FrameWrite& write, Errc code);
   void save_hard_state(const PendingHardState& pending);
   static void on_hard_state_saved(void* context, Errc code);
