@@ -80,6 +80,7 @@ void DiskEngine::issue(DiskOp& op) {
 
 void DiskEngine::issue_waiting() {
   while (waiting_ > 0 && in_kernel_ < in_kernel_max_) {
+    ESC_ASSERT(first_waiting_ != nullptr);
     DiskOp& op = *first_waiting_;
     first_waiting_ = op.next;
     if (first_waiting_ == nullptr) last_waiting_ = nullptr;

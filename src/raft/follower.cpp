@@ -93,6 +93,7 @@ void Core::accept_entries(const Message& message, const AppendEntries& append, I
     const bool truncate = have < log_.last_index();
     if (truncate) discard_from(first, effects);
     log_.append(last, term);
+    ESC_ASSERT(append.count > 0);  // `last` lies beyond what is there already
     sizes_.append(last, append.bytes * (last - have) / append.count);
     write({.kind = EntryKind::received,
            .truncate_from = truncate ? first : Index(0),
