@@ -53,7 +53,7 @@ void SegmentedLog::append_start() {
   append_cursor_ = 0;
   rolled_used_ = 0;
   append_segment_ = segments_.empty() ? nullptr : segments_.back().get();
-  append_position_ = segments_.empty() ? 0 : append_segment_->bytes;
+  append_position_ = append_segment_ == nullptr ? 0 : append_segment_->bytes;
   append_next();
 }
 
