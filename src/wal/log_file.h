@@ -72,7 +72,10 @@ class LogFile final : public Log {
 
   [[nodiscard]] bool fits(std::uint64_t frame_bytes, std::uint64_t reserve) const;
   [[nodiscard]] bool control_fits() const { return fits(kBlockBytes, 0); }
-  Slot& slot_of(std::uint64_t lsn) { return slots_[lsn % options_.depth]; }
+  Slot& slot_of(std::uint64_t lsn) {
+    ESC_ASSERT(options_.depth > 0);
+    return slots_[lsn % options_.depth];
+  }
   void append(logfmt::FrameHeader& header, std::byte* bytes, FrameWrite* frame);
   void append_control(logfmt::FrameKind kind);
   void make_room(std::uint64_t frame_bytes);
