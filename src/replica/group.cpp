@@ -106,7 +106,7 @@ std::expected<Index, Errc> Group::append_command(logfmt::EntryKind kind, Partiti
   if (!leading_ || shutting_down_) return std::unexpected(Errc::not_leader);
   auto allocation = allocate(static_cast<std::uint32_t>(body.size()), 0);
   if (!allocation) return std::unexpected(allocation.error());
-  std::memcpy(allocation->entry + logfmt::kEntryHeaderBytes, body.data(), body.size());
+  std::copy(body.begin(), body.end(), allocation->entry + logfmt::kEntryHeaderBytes);  // may be empty
   return fill(*allocation, kind, partition, static_cast<std::uint32_t>(body.size()));
 }
 

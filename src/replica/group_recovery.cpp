@@ -1,5 +1,6 @@
 // Recovery: the checkpoint, then every later frame of the WAL through the same ring and state machine that
 // the live path uses.
+#include <algorithm>
 #include <cstring>
 
 #include "apply_op.h"
@@ -181,7 +182,7 @@ Status Group::replay_entry(const logfmt::EntryView& entry, const std::function<v
     allocation = ring_.allocate(entry.header.size, 0);
   }
   std::memcpy(allocation.entry, &entry.header, sizeof entry.header);
-  std::memcpy(allocation.entry + logfmt::kEntryHeaderBytes, entry.body.data(), entry.body.size());
+  std::copy(entry.body.begin(), entry.body.end(), allocation.entry + logfmt::kEntryHeaderBytes);
   EntryRecord& record = ring_.entry(allocation.sequence);
   record.index = Index(entry.header.index);
   record.body = allocation.entry + logfmt::kEntryHeaderBytes;
