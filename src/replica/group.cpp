@@ -248,6 +248,7 @@ void Group::handle_effects() {
   } else if (leadership) {
     leading_ = false;
   }
+  if (leadership) listener_.on_leader_changed(options_.id, leadership->leader, leadership->term);
   if (noop) write_noop(*noop, *mark);
   if (commit) advance_commit(*commit);
 }

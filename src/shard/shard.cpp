@@ -122,6 +122,7 @@ void Shard::on_partition(GroupId group, replica::Partition& partition) {
 void Shard::on_leading(GroupId group, Term term) {
   broker::announce_leadership(broker_, group, term);
 }
+void Shard::on_leader_changed(GroupId, NodeId, Term) {}
 void Shard::on_failed(GroupId group, const std::string& what) {
   log_.error("group_failed", {{"group", group}, {"what", what}});
   control_.fail(what);

@@ -68,6 +68,9 @@ class GroupListener {
   virtual void on_partition(GroupId group, Partition& partition) = 0;
   // The group leads and has applied its term's no-op: it may assign offsets.
   virtual void on_leading(GroupId group, Term term) = 0;
+  // The node that leads the group as far as is known here has changed; 0: nobody known. This node itself may
+  // be named before on_leading says that it may assign offsets.
+  virtual void on_leader_changed(GroupId group, NodeId leader, Term term) = 0;
   // Unrecoverable: stop acknowledging, exit. `what` names cause and fix.
   virtual void on_failed(GroupId group, const std::string& what) = 0;
 };

@@ -100,6 +100,7 @@ class Shard final : private broker::Router, private replica::GroupListener, priv
   [[nodiscard]] Status load_metadata(GroupId group, ByteView state) override;
   void on_partition(GroupId group, replica::Partition& partition) override;
   void on_leading(GroupId group, Term term) override;
+  void on_leader_changed(GroupId group, NodeId leader, Term term) override;
   void on_failed(GroupId group, const std::string& what) override;
 
   // io::AcceptHandler, on core 0: connections are dealt out in turn
