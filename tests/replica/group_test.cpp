@@ -186,6 +186,7 @@ struct World final : GroupListener {
   void on_partition(GroupId, Partition& partition) override {
     if (partition.deleted()) ++partitions_deleted;
   }
+  void on_leader_changed(GroupId, NodeId, Term) override {}
   void on_leading(GroupId, Term) override {
     ++times_leading;
     commit_when_leading = group->commit_index();
