@@ -60,6 +60,13 @@ struct NodeControl {
 
 enum class Idle : std::uint8_t { park, adaptive, spin };
 
+// Where another node of the cluster listens for its peers.
+struct PeerAddress {
+  NodeId node;
+  std::string host;
+  std::uint16_t port = 0;
+};
+
 struct ShardOptions {
   CoreId core{0};
   std::uint32_t groups = 1;          // of the node; this core owns those with id % cores == core
@@ -70,6 +77,10 @@ struct ShardOptions {
   std::uint32_t connections_max = 10'000;       // of the node
   std::string listen_host;
   std::uint16_t listen_port = 0;
+  std::vector<PeerAddress> peers;  // the other nodes; empty: a single node
+  std::string peer_listen_host;
+  std::uint16_t peer_listen_port = 0;
+  std::string cluster_secret;  // shared by all nodes, proves membership in the handshake
   std::string data_directory;
   std::string wal_directory;
   replica::GroupOptions group;  // template: directories, id and memory are filled per group
