@@ -19,6 +19,8 @@
 
 #include "data_directory.h"
 #include "esc/io/loop_waker.h"
+#include "esc/io/posix_files.h"
+#include "esc/io/uring_loop.h"
 #include "esc/obs/log.h"
 #include "esc/obs/metrics.h"
 #include "esc/shard/shard.h"
@@ -182,6 +184,7 @@ class Node {
   obs::LogSource log_;
   obs::Registry registry_;
   shard::NodeControl control_;
+  io::PosixFiles files_;
   io::LoopWaker waker_;
   std::vector<std::unique_ptr<io::UringLoop>> loops_;
   std::unique_ptr<shard::Mesh> mesh_;
@@ -219,8 +222,8 @@ Status Node::start(const NodeIdentity& identity) {
     const std::string name = "core" + std::to_string(core);
     obs::Scope& metrics = registry_.scope({{"core", std::to_string(core)}});
     shards_.push_back(std::make_unique<shard::Shard>(shard_options(config_, identity, plan_, core),
-                                                     *loops_.back(), *mesh_, logger_.source(name), metrics,
-                                                     control_));
+                                                     *loops_.back(), files_, *mesh_, logger_.source(name),
+                                                     metrics, control_));
   }
   logger_.set_synchronous(false);
   for (std::uint32_t core = 0; core < cores; ++core) {
@@ -247,9 +250,7 @@ void Node::on_progress(const DataDirectory& directory) {
   std::uint64_t count = 0;
   [[maybe_unused]] const auto drained = ::read(control_.main_wake_fd, &count, sizeof count);
   const auto cores = static_cast<std::uint32_t>(shards_.size());
-  if (!control_.all_recovered.load(std::memory_order_relaxed) &&
-      control_.shards_recovered.load(std::memory_order_acquire) == cores) {
-    control_.all_recovered.store(true, std::memory_order_release);  // pairs with the shards' acquire load
+  if (control_.release_recovered(cores)) {
     for (const auto& loop : loops_) loop->wake();
   }
   const std::uint32_t port = control_.listen_port.load(std::memory_order_acquire);
