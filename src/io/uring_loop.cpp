@@ -29,16 +29,16 @@ Nanos read_clock(clockid_t clock) {
   return Nanos{time.tv_sec} * kSecond + time.tv_nsec;
 }
 
-class Loop final : public UringLoop {
+class UringLoopImpl final : public UringLoop {
  public:
-  explicit Loop(const LoopOptions& options)
+  explicit UringLoopImpl(const LoopOptions& options)
       : options_(options),
         now_(read_clock(CLOCK_MONOTONIC)),
         timers_(options.timers_expected),
         ring_(options_, stats_),
         disk_(ring_, options_, stats_),
         net_(ring_, timers_, options_, stats_) {}
-  ~Loop() override {
+  ~UringLoopImpl() override {
     ring_.cancel_all();
     if (wake_fd_ >= 0) ::close(wake_fd_);
   }
@@ -48,7 +48,7 @@ class Loop final : public UringLoop {
   std::uint32_t poll(Nanos wait_until) override;
   void flush() override { ring_.submit(); }
   void wake() override;
-  void wake_from(UringLoop& sender) override;
+  void wake_from(Loop& sender) override;
 
   // Disk
   void submit(DiskOp& op) override { disk_.submit(op); }
@@ -108,7 +108,7 @@ class Loop final : public UringLoop {
   NetEngine net_;
 };
 
-Status Loop::open() {
+Status UringLoopImpl::open() {
   if (options_.disk_ops_max == 0 || options_.connections_max >= kTagSlotsMax) {
     return fail(Errc::invalid_argument,
                 "disk_ops_max must be positive and connections_max below " + std::to_string(kTagSlotsMax));
@@ -125,27 +125,27 @@ Status Loop::open() {
   return {};
 }
 
-void Loop::listen_for_wakes() {
+void UringLoopImpl::listen_for_wakes() {
   io_uring_prep_read(&ring_.next_sqe(make_tag(RequestKind::wake_event)), wake_fd_, &wake_value_,
                      sizeof wake_value_, 0);
 }
 
-void Loop::wake() {
+void UringLoopImpl::wake() {
   const std::uint64_t one = 1;
   // Cannot fail in a way that matters: a full counter already is a wake-up.
   [[maybe_unused]] const ssize_t written = ::write(wake_fd_, &one, sizeof one);
 }
 
-void Loop::wake_from(UringLoop& sender) {
-  // create() is the only maker of a UringLoop.
-  auto& from = static_cast<Loop&>(sender);
+void UringLoopImpl::wake_from(Loop& sender) {
+  // The loops of a node are of one kind, and create() is the only maker of this kind.
+  auto& from = static_cast<UringLoopImpl&>(sender);
   io_uring_sqe& sqe = from.ring_.next_sqe(make_tag(RequestKind::wake_refused, this));
   io_uring_prep_msg_ring(&sqe, ring_.fd(), 0, make_tag(RequestKind::wake_message), 0);
   sqe.flags |= IOSQE_CQE_SKIP_SUCCESS;  // the sender hears of it only when it fails
   ++from.stats_.wakes_sent;
 }
 
-std::uint32_t Loop::poll(Nanos wait_until) {
+std::uint32_t UringLoopImpl::poll(Nanos wait_until) {
   ++stats_.polls;
   std::uint32_t work = net_.run_deferred(now_);
   submit_and_maybe_wait(wait_until, work > 0);
@@ -162,7 +162,7 @@ std::uint32_t Loop::poll(Nanos wait_until) {
   return work;
 }
 
-void Loop::submit_and_maybe_wait(Nanos wait_until, bool work_waits) {
+void UringLoopImpl::submit_and_maybe_wait(Nanos wait_until, bool work_waits) {
   const Nanos deadline = std::min(wait_until, timers_.next_deadline());
   if (!work_waits && deadline > now_) {
     // now() may be stale by a whole turn of the caller's work.
@@ -175,7 +175,7 @@ void Loop::submit_and_maybe_wait(Nanos wait_until, bool work_waits) {
   ring_.submit_and_collect();
 }
 
-std::uint32_t Loop::dispatch_completions() {
+std::uint32_t UringLoopImpl::dispatch_completions() {
   std::uint32_t count = 0;
   for (std::uint32_t batch = 0; batch < kBatchesPerPoll; ++batch) {
     const std::span<const Completion> completions = ring_.take_completions();
@@ -186,7 +186,7 @@ std::uint32_t Loop::dispatch_completions() {
   return count;
 }
 
-void Loop::dispatch(const Completion& completion) {
+void UringLoopImpl::dispatch(const Completion& completion) {
   switch (tag_kind(completion.tag)) {
     case RequestKind::ignored: return;
     case RequestKind::disk: return disk_.complete(*tag_pointer<DiskOp>(completion.tag), completion.result);
@@ -196,7 +196,9 @@ void Loop::dispatch(const Completion& completion) {
     case RequestKind::connect: return net_.complete_connect(completion);
     case RequestKind::wake_event: ++stats_.wakes_received; return listen_for_wakes();
     case RequestKind::wake_message: ++stats_.wakes_received; return;
-    case RequestKind::wake_refused: ++stats_.wakes_fallback; return tag_pointer<Loop>(completion.tag)->wake();
+    case RequestKind::wake_refused:
+      ++stats_.wakes_fallback;
+      return tag_pointer<UringLoopImpl>(completion.tag)->wake();
   }
   ESC_UNREACHABLE("completion with an unknown tag");
 }
@@ -204,7 +206,7 @@ void Loop::dispatch(const Completion& completion) {
 }  // namespace
 
 Result<std::unique_ptr<UringLoop>> UringLoop::create(const LoopOptions& options) {
-  auto loop = std::make_unique<Loop>(options);
+  auto loop = std::make_unique<UringLoopImpl>(options);
   if (Status status = loop->open(); !status) return std::unexpected(std::move(status.error()));
   return loop;
 }

@@ -19,8 +19,17 @@ constexpr Nanos kSleepMax = 50 * kMillisecond;
 }  // namespace
 
 void NodeControl::wake_main() const {
+  if (main_wake_fd < 0) return;
   const std::uint64_t one = 1;
   [[maybe_unused]] const auto written = ::write(main_wake_fd, &one, sizeof one);
+}
+
+bool NodeControl::release_recovered(std::uint32_t cores) {
+  if (all_recovered.load(std::memory_order_relaxed) ||
+      shards_recovered.load(std::memory_order_acquire) < cores)
+    return false;
+  all_recovered.store(true, std::memory_order_release);  // pairs with the shards' acquire load
+  return true;
 }
 
 void NodeControl::fail(const std::string& what) {
@@ -37,13 +46,14 @@ std::string NodeControl::failure() {
   return failure_;
 }
 
-Shard::Shard(const ShardOptions& options, io::UringLoop& loop, Mesh& mesh, obs::LogSource log,
+Shard::Shard(const ShardOptions& options, io::Loop& loop, io::Files& files, Mesh& mesh, obs::LogSource log,
              obs::Scope& metrics, NodeControl& control)
     : options_(options),
       loop_(loop),
       mesh_(mesh),
       log_(log),
       control_(control),
+      files_(files),
       prng_(options.seed),
       env_{loop, files_, loop, loop, prng_},
       broker_(env_, log, metrics, options.broker, *this) {
@@ -167,29 +177,50 @@ Status Shard::open_groups() {
 
 // --- the agent --------------------------------------------------------------------------------------------
 
-void Shard::run() {
-  if (options_.cpu) {
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    CPU_SET(*options_.cpu, &set);
-    if (::pthread_setaffinity_np(::pthread_self(), sizeof set, &set) != 0) {
-      log_.warn("pin_failed", {{"core", options_.core}, {"cpu", *options_.cpu}});
-    }
+void Shard::pin() {
+  if (!options_.cpu) return;
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(*options_.cpu, &set);
+  if (::pthread_setaffinity_np(::pthread_self(), sizeof set, &set) != 0) {
+    log_.warn("pin_failed", {{"core", options_.core}, {"cpu", *options_.cpu}});
   }
+}
+
+void Shard::run() {
+  pin();
+  if (!start()) return;
+  while (step()) {
+  }
+}
+
+bool Shard::start() {
   loop_.poll(0);  // binds the loop to this thread
   if (Status status = open_groups(); !status) {
     control_.fail(status.error().message);
-    return;
+    return false;
   }
   control_.shards_recovered.fetch_add(1, std::memory_order_acq_rel);
   control_.wake_main();
-  while (phase_ != Phase::stopped && !control_.failed.load(std::memory_order_relaxed)) {
+  return true;
+}
+
+bool Shard::step() {
+  if (asleep_) {
+    mesh_.end_sleep(options_.core);
+    asleep_ = false;
+  }
+  if (!control_.failed.load(std::memory_order_relaxed)) {
     const Nanos now = loop_.now();
     const std::uint32_t work = turn(now);
-    if (phase_ != Phase::stopped) wait(work, now);
+    if (phase_ != Phase::stopped) {
+      wait(work, now);
+      return true;
+    }
   }
   control_.shards_stopped.fetch_add(1, std::memory_order_acq_rel);
   control_.wake_main();
+  return false;
 }
 
 std::uint32_t Shard::turn(Nanos now) {
@@ -277,12 +308,8 @@ void Shard::wait(std::uint32_t work, Nanos now) {
     if (loop_.poll(0) > 0) last_work_ = now;
     return;
   }
-  if (!mesh_.prepare_sleep(options_.core)) {
-    loop_.poll(0);
-    return;
-  }
-  if (loop_.poll(next_deadline(now)) > 0) last_work_ = loop_.now();
-  mesh_.end_sleep(options_.core);
+  asleep_ = mesh_.prepare_sleep(options_.core);  // until the next step begins
+  if (loop_.poll(asleep_ ? next_deadline(now) : 0) > 0) last_work_ = loop_.now();
 }
 
 }  // namespace esc::shard

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 
 #include "esc/base/assert.h"
 #include "esc/base/units.h"
@@ -24,6 +25,15 @@ std::vector<std::byte> bytes_of(const io::DiskOp& op) {
     bytes.insert(bytes.end(), from, from + piece.iov_len);
   }
   return bytes;
+}
+
+bool unchanged(const io::DiskOp& op, ByteView taken) {
+  if (!op.buffer.empty()) return std::memcmp(op.buffer.data(), taken.data(), taken.size()) == 0;
+  for (const struct iovec& piece : op.pieces) {
+    if (piece.iov_len > 0 && std::memcmp(piece.iov_base, taken.data(), piece.iov_len) != 0) return false;
+    taken = taken.subspan(piece.iov_len);
+  }
+  return true;
 }
 
 }  // namespace
@@ -71,11 +81,18 @@ void SimDisk::complete(std::uint64_t id) {
   const std::string path = has_path(op.kind) ? std::string(op.path) : file_system_.path_of(op.file.fd);
   op.transferred = 0;
   op.os_error = file_system_.fault_for(op.kind, path);
+  if (op.kind == Kind::write) {
+    ESC_ASSERT_MSG(unchanged(op, entry.bytes), "bytes of a write changed while it was in flight");
+  }
   if (op.os_error == 0) op.os_error = perform(op, entry.bytes);
   op.error = op.os_error == 0 ? Errc::ok : errc_from_errno(op.os_error);
   op.in_flight = false;
   ++completed_;
-  op.done(op);
+  if (deliver_) {
+    deliver_(op);
+  } else {
+    op.done(op);
+  }
 }
 
 int SimDisk::perform(io::DiskOp& op, ByteView bytes) {
@@ -99,7 +116,7 @@ int SimDisk::perform(io::DiskOp& op, ByteView bytes) {
   return EINVAL;
 }
 
-void SimDisk::crash(CrashKind kind) {
+void SimDisk::interrupt(CrashKind kind) {
   for (auto& [id, entry] : in_flight_) {
     io::DiskOp& op = *entry.op;
     op.in_flight = false;
@@ -107,6 +124,10 @@ void SimDisk::crash(CrashKind kind) {
   }
   in_flight_.clear();
   stalled_until_ = 0;
+}
+
+void SimDisk::crash(CrashKind kind) {
+  interrupt(kind);
   file_system_.crash(kind);
 }
 

@@ -1,4 +1,4 @@
-// The mesh's Waker over io_uring loops: wakes the loop of `target` through the ring of `from`.
+// The mesh's Waker over loops: wakes the loop of `target` through the ring of `from`.
 //
 // Threading: filled before the cores start, read-only afterwards.
 #pragma once
@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "esc/base/assert.h"
-#include "esc/io/uring_loop.h"
+#include "esc/io/loop.h"
 #include "esc/ring/waker.h"
 
 namespace esc::io {
@@ -14,7 +14,7 @@ namespace esc::io {
 class LoopWaker final : public ring::Waker {
  public:
   // The loop of the next core, in core order.
-  void add(UringLoop& loop) { loops_.push_back(&loop); }
+  void add(Loop& loop) { loops_.push_back(&loop); }
   void wake(CoreId from, CoreId target) override {
     ESC_ASSERT(from.value() < loops_.size());
     ESC_ASSERT(target.value() < loops_.size());
@@ -22,7 +22,7 @@ class LoopWaker final : public ring::Waker {
   }
 
  private:
-  std::vector<UringLoop*> loops_;
+  std::vector<Loop*> loops_;
 };
 
 }  // namespace esc::io

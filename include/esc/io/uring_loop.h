@@ -1,8 +1,9 @@
 // The event loop of one core: disk, network and timers behind a single io_uring wait.
 //
 // Threading: create() on any thread; the first poll() binds the loop to its calling thread, and from
-// then on every call is made there. Exceptions: wake() from any thread or signal handler, wake_from()
-// from the thread of the sender's loop, stats() of a stopped loop.
+// then on every call is made there. Exceptions: wake() from any thread or signal handler (one system call),
+// wake_from() from the thread of the sender's loop (a ring message that leaves with the sender's next
+// submission, else wake()), stats() of a stopped loop.
 // Memory: everything is allocated by create(), except connection slots and long gather lists, which
 // grow in slabs to their high-water mark (Stats::slab_growths counts); an idle connection costs about
 // 0.2 KiB here. Receive buffers are lent (ReceiveLoan), never copied.
@@ -18,9 +19,7 @@
 
 #include "esc/base/result.h"
 #include "esc/base/units.h"
-#include "esc/io/clock.h"
-#include "esc/io/disk.h"
-#include "esc/io/net.h"
+#include "esc/io/loop.h"
 
 namespace esc::io {
 
@@ -83,27 +82,12 @@ struct LoopStats {
   std::uint64_t wakes_fallback = 0;  // ring message refused, eventfd used
 };
 
-class UringLoop : public Disk, public Net, public Clock {
+class UringLoop : public Loop {
  public:
   [[nodiscard]] static Result<std::unique_ptr<UringLoop>> create(const LoopOptions& options);
 
-  // One turn: submits what was prepared, waits for a completion, a timer or a wake-up, but not beyond
-  // `wait_until` (a value of the clock of now(); 0 or the past: do not wait), then runs callbacks.
-  // Returns the amount of work done (completions, timers, closings).
-  virtual std::uint32_t poll(Nanos wait_until) = 0;
-  // Hands prepared operations to the kernel now, in the middle of a turn, without running callbacks.
-  virtual void flush() = 0;
-
-  // Ends the current or next wait. Any thread; async-signal-safe. One system call.
-  virtual void wake() = 0;
-  // The same from the core that owns `sender`: a ring message that leaves with the sender's next
-  // submission. Falls back to wake().
-  virtual void wake_from(UringLoop& sender) = 0;
-
   [[nodiscard]] virtual const LoopStats& stats() const = 0;
-  [[nodiscard]] virtual std::uint32_t connections_open() const = 0;
   [[nodiscard]] virtual std::uint32_t receive_buffers_lent() const = 0;
-  [[nodiscard]] virtual std::uint32_t disk_ops_in_flight() const = 0;
   // Durable work (writes, syncs) the kernel has not finished.
   [[nodiscard]] virtual std::uint32_t disk_writes_in_flight() const = 0;
 };

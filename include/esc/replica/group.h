@@ -31,6 +31,8 @@ namespace esc::replica {
 struct GroupOptions {
   GroupId id{0};
   NodeId node{1};
+  raft::Configuration members{};  // voters of a new group (static bootstrap); empty: only this node
+  raft::Timeouts timeouts{};
   std::uint64_t cluster_id = 0;
   std::string data_directory;  // of this group: checkpoint and partitions
   wal::Options wal;            // with its directory

@@ -1,12 +1,13 @@
-// One data core: its loop, its groups, its broker, and its end of the mesh. An agent whose run() is the body
-// of a pinned thread; what to do when a turn found no work is the idle strategy's business.
+// One data core: its loop, its groups, its broker, and its end of the mesh. An agent: run() is the body of a
+// pinned thread, start() and step() let anybody else drive it (the simulator owns the shards of several
+// nodes in one thread); what to do when a turn found no work is the idle strategy's business.
 //
 //   turn:  drain mesh -> broker -> groups (submit, apply, checkpoint) -> flush mesh -> loop (wait, callbacks)
 //
 // Lifecycle, driven by the node through NodeControl, each step a barrier over all shards:
 //   recovering -> recovered -> serving -> draining (requests end) -> closing (last checkpoint) -> stopped
 //
-// Threading: constructed by the main thread, then everything happens on the thread of run().
+// Threading: constructed by the main thread, then everything happens on the thread of run() or step().
 #pragma once
 
 #include <atomic>
@@ -16,8 +17,7 @@
 #include <vector>
 
 #include "esc/broker/broker.h"
-#include "esc/io/posix_files.h"
-#include "esc/io/uring_loop.h"
+#include "esc/io/loop.h"
 #include "esc/obs/metrics.h"
 #include "esc/replica/group.h"
 #include "esc/ring/mesh.h"
@@ -43,10 +43,13 @@ struct NodeControl {
   std::atomic<std::uint32_t> shards_drained{0};
   std::atomic<std::uint32_t> shards_stopped{0};
   std::atomic<bool> failed{false};
-  // The main thread sleeps on an eventfd; shards write it on every change above.
+  // The main thread sleeps on an eventfd; shards write it on every change above. -1: nobody sleeps.
   int main_wake_fd = -1;
 
   void wake_main() const;
+  // The main thread's part of the start: once all `cores` have recovered, lets them go on. True when that
+  // happened in this call: wake the loops.
+  [[nodiscard]] bool release_recovered(std::uint32_t cores);
   void fail(const std::string& what);
   [[nodiscard]] std::string failure();
 
@@ -57,16 +60,27 @@ struct NodeControl {
 
 enum class Idle : std::uint8_t { park, adaptive, spin };
 
+// Where another node of the cluster listens for its peers.
+struct PeerAddress {
+  NodeId node;
+  std::string host;
+  std::uint16_t port = 0;
+};
+
 struct ShardOptions {
   CoreId core{0};
   std::uint32_t groups = 1;          // of the node; this core owns those with id % cores == core
   std::optional<std::uint32_t> cpu;  // pin to it
   Idle idle = Idle::adaptive;
   Nanos idle_spin = 20 * kMicrosecond;
-  std::uint64_t frame_arena_bytes = 24 * kMiB;  // shared by the core's groups
+  std::uint64_t frame_arena_bytes = 24 * kMiB;  // shared by the core's groups; mapped by start()
   std::uint32_t connections_max = 10'000;       // of the node
   std::string listen_host;
   std::uint16_t listen_port = 0;
+  std::vector<PeerAddress> peers;  // the other nodes; empty: a single node
+  std::string peer_listen_host;
+  std::uint16_t peer_listen_port = 0;
+  std::string cluster_secret;  // shared by all nodes, proves membership in the handshake
   std::string data_directory;
   std::string wal_directory;
   replica::GroupOptions group;  // template: directories, id and memory are filled per group
@@ -76,14 +90,23 @@ struct ShardOptions {
 
 class Shard final : private broker::Router, private replica::GroupListener, private io::AcceptHandler {
  public:
-  Shard(const ShardOptions& options, io::UringLoop& loop, Mesh& mesh, obs::LogSource log, obs::Scope& metrics,
-        NodeControl& control);
+  Shard(const ShardOptions& options, io::Loop& loop, io::Files& files, Mesh& mesh, obs::LogSource log,
+        obs::Scope& metrics, NodeControl& control);
   ~Shard() override;
   Shard(const Shard&) = delete;
   Shard& operator=(const Shard&) = delete;
 
-  // Blocks until the node stops or fails.
+  // Pins the thread, then start() and step() until the node stops or fails.
   void run();
+
+  // Opens the groups, blocking in recovery. False: NodeControl::failed says why.
+  [[nodiscard]] bool start();
+  // One turn, and one poll of the loop: without waiting when there is work (or the idle strategy spins), else
+  // until the next deadline or a wake-up. False: stopped or failed, do not call again.
+  [[nodiscard]] bool step();
+
+  [[nodiscard]] CoreId core() const { return options_.core; }
+  [[nodiscard]] const std::vector<std::unique_ptr<replica::Group>>& groups() const { return groups_; }
 
  private:
   enum class Phase : std::uint8_t { recovered, leading, serving, draining, closing, stopped };
@@ -106,6 +129,7 @@ class Shard final : private broker::Router, private replica::GroupListener, priv
   // io::AcceptHandler, on core 0: connections are dealt out in turn
   void on_accepted(io::AcceptedSocket socket) override;
 
+  void pin();
   [[nodiscard]] Status open_groups();
   std::uint32_t turn(Nanos now);
   std::uint32_t advance_phase(Nanos now);
@@ -117,11 +141,11 @@ class Shard final : private broker::Router, private replica::GroupListener, priv
   [[nodiscard]] Nanos next_deadline(Nanos now) const;
 
   ShardOptions options_;
-  io::UringLoop& loop_;
+  io::Loop& loop_;
   Mesh& mesh_;
   obs::LogSource log_;
   NodeControl& control_;
-  io::PosixFiles files_;
+  io::Files& files_;
   Prng prng_;
   io::Env env_;
   broker::Broker broker_;
@@ -135,6 +159,7 @@ class Shard final : private broker::Router, private replica::GroupListener, priv
   // Messages that met a full ring; in order per target. Bounded by the requests and sockets in the process.
   std::vector<Pending> outbox_;
   Phase phase_ = Phase::recovered;
+  bool asleep_ = false;  // the mesh was told so before the last poll
   Nanos last_work_ = 0;
   Nanos drain_deadline_ = 0;
   std::uint32_t next_core_ = 0;

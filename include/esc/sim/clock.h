@@ -26,6 +26,8 @@ class SimClock final : public io::Clock {
 
   // Runs `event` at `at` (or now, when that is past).
   void schedule(Nanos at, std::function<void()> event);
+  // When the next event or timer is due; INT64_MAX when there is none.
+  [[nodiscard]] Nanos next_at() const { return queue_.empty() ? INT64_MAX : queue_.begin()->first.first; }
   // Runs the next event or timer; false when there is none.
   bool step();
   // Runs everything due up to `at`; the time is `at` afterwards.

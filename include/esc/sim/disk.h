@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -33,9 +34,13 @@ class SimDisk final : public io::Disk {
 
   // Nothing completes before `until`.
   void stall_until(Nanos until) { stalled_until_ = until; }
-  // Cuts power or kills the process: interrupted writes are handed to the file system, which then
-  // crashes. Owners of operations may be destroyed afterwards.
+  // The first half of crash(), for a host with several disks over one file system: interrupted writes are
+  // handed to the file system. Owners of operations may be destroyed afterwards.
+  void interrupt(CrashKind kind);
+  // Cuts power or kills the process: interrupt(), then the file system crashes.
   void crash(CrashKind kind);
+  // Finished operations go there, in place of their own `done`: a loop calls it when its turn comes.
+  void set_deliver(std::function<void(io::DiskOp&)> deliver) { deliver_ = std::move(deliver); }
   [[nodiscard]] std::size_t in_flight() const { return in_flight_.size(); }
   [[nodiscard]] std::uint64_t completed() const { return completed_; }
 
@@ -55,6 +60,7 @@ class SimDisk final : public io::Disk {
   std::uint64_t next_id_ = 1;
   std::uint64_t completed_ = 0;
   std::map<std::uint64_t, InFlight> in_flight_;
+  std::function<void(io::DiskOp&)> deliver_;
   // Events outlive a crash and the disk; they look here first.
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
