@@ -17,7 +17,7 @@ FLOORS = [
     ["ring", "topo", "obs"],
     ["raft", "wire", "logfmt"],
     ["io"],
-    ["wal", "store", "sim"],
+    ["wal", "store", "peer", "sim"],
     ["replica"],
     ["broker", "ops"],
     ["shard"],
@@ -26,7 +26,7 @@ FLOORS = [
 FLOOR_OF = {module: floor for floor, modules in enumerate(FLOORS) for module in modules}
 PURE_FLOOR = 2
 # These run inside the simulator: the outside world reaches them through interfaces only.
-SIMULATED = {"raft", "wire", "logfmt", "wal", "store", "replica", "broker"}
+SIMULATED = {"raft", "wire", "logfmt", "wal", "store", "peer", "replica", "broker"}
 
 FILE_LINES_MAX = 800
 FUNCTION_LINES_MAX = 70

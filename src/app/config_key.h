@@ -12,7 +12,17 @@
 
 namespace esc::app {
 
-enum class KeyKind : std::uint8_t { boolean, count, size, duration, text, choice, address, cpu_list };
+enum class KeyKind : std::uint8_t {
+  boolean,
+  count,
+  size,
+  duration,
+  text,
+  choice,
+  address,
+  cpu_list,
+  node_list
+};
 
 // Plain function pointers, so that the table is constant data.
 struct ConfigKey {
@@ -22,6 +32,7 @@ struct ConfigKey {
   std::int64_t high = 0;
   std::int64_t unit_ns = 0;       // durations
   bool may_be_unlimited = false;  // -1 or "unlimited"
+  bool secret = false;            // its value appears in no message and no print
   std::span<const std::string_view> choices{};
   std::string_view meaning;
   // Numbers, booleans (0, 1) and choices (index) go through the first pair, everything else through the
@@ -43,6 +54,9 @@ struct ConfigKey {
 
 // The current value as TOML.
 [[nodiscard]] std::string print_key(const Config& config, const ConfigKey& key);
+
+// The value as messages may show it.
+[[nodiscard]] std::string_view shown(const ConfigKey& key, std::string_view printed);
 
 // "unknown key", with the nearest known ones.
 [[nodiscard]] std::string unknown_key_message(std::string_view path);

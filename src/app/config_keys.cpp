@@ -97,12 +97,15 @@ ConfigKey cpu_list(std::string_view path, Access, std::string_view meaning) {
 ConfigKey listen_key() {
   ConfigKey key{.path = "kafka.listen",
                 .kind = KeyKind::address,
-                .meaning = "Address clients connect to; port 0 takes any free port."};
+                .meaning =
+                    "Address clients connect to; port 0 takes any free port. In a cluster, unless set: "
+                    "this node's own in cluster.nodes."};
   key.get_text = [](const Config& config) { return to_string(config.kafka.listen); };
   key.set_text = [](Config& config, std::string_view value) -> Status {
     auto address = parse_host_port(value);
     if (!address) return std::unexpected(address.error());
     config.kafka.listen = *address;
+    config.kafka.listen_is_set = true;
     return {};
   };
   return key;
@@ -127,6 +130,32 @@ ConfigKey advertise_key() {
   return key;
 }
 
+ConfigKey nodes_key() {
+  ConfigKey key{.path = "cluster.nodes",
+                .kind = KeyKind::node_list,
+                .meaning = "All nodes of the cluster, this one too; the same list on every node."};
+  key.get_text = [](const Config& config) {
+    std::string text;
+    for (const ClusterNode& node : config.cluster.nodes) {
+      text += fmt::format("{}{{ id = {}, peer = {}, kafka = {} }}", text.empty() ? "" : ", ", node.id.value(),
+                          toml_quoted(to_string(node.peer)), toml_quoted(to_string(node.kafka)));
+    }
+    return "[" + text + "]";
+  };
+  key.set_text = [](Config& config, std::string_view value) -> Status {
+    auto nodes = parse_cluster_nodes(value);
+    if (!nodes) return std::unexpected(nodes.error());
+    config.cluster.nodes = std::move(*nodes);
+    return {};
+  };
+  return key;
+}
+
+ConfigKey secret(ConfigKey key) {
+  key.secret = true;
+  return key;
+}
+
 // Name and field of a key are the same words, so neither can drift.
 #define ESC_KEY(field) #field, [](Config& c) -> auto& { return c.field; }
 
@@ -136,13 +165,23 @@ void add_node_keys(std::vector<ConfigKey>& keys) {
   keys.push_back(text(ESC_KEY(data_dir), "Directory of everything this node stores."));
   keys.push_back(
       text(ESC_KEY(wal_dir), "Directory of the write-ahead logs, if on another disk; empty: data_dir."));
-  keys.push_back(number(ESC_KEY(groups), KeyKind::count, 0, 256,
-                        "Raft groups of a new cluster; 0: one per data core. Fixed afterwards."));
+  keys.push_back(
+      number(ESC_KEY(groups), KeyKind::count, 0, 256,
+             "Raft groups of a new cluster, equal on all nodes; 0: 3, and of a single node one per "
+             "data core. Fixed afterwards."));
   keys.push_back(
       number(ESC_KEY(node.id), KeyKind::count, 1, kInt32Max, "Number of this node, unique in the cluster."));
   keys.push_back(text(ESC_KEY(node.name), "Name of this node in logs and tools; empty: the host name."));
   keys.push_back(text(ESC_KEY(node.cluster_id),
                       "Refuse data directories of other clusters; empty: take what is there."));
+  keys.push_back(
+      text(ESC_KEY(cluster.id),
+           "Name of the cluster, equal on all nodes; empty, like all of [cluster]: a single node."));
+  keys.push_back(secret(text(ESC_KEY(cluster.secret),
+                             "At least 16 characters by which nodes know each other. Never printed.")));
+  keys.push_back(
+      text(ESC_KEY(cluster.secret_file), "File that holds the secret, instead of cluster.secret."));
+  keys.push_back(nodes_key());
   keys.push_back(listen_key());
   keys.push_back(advertise_key());
 }
@@ -216,6 +255,17 @@ void add_log_keys(std::vector<ConfigKey>& keys) {
                         "A checkpoint starts when this much was applied since the last."));
 }
 
+void add_raft_keys(std::vector<ConfigKey>& keys) {
+  keys.push_back(duration(ESC_KEY(tuning.raft.heartbeat_ms), kMillisecond, 5, 10'000,
+                          "How often a leader that has nothing to send says that it is there."));
+  keys.push_back(duration(ESC_KEY(tuning.raft.election_min_ms), kMillisecond, 20, 60'000,
+                          "A follower that hears nothing for this long, at least, starts an election."));
+  keys.push_back(duration(ESC_KEY(tuning.raft.election_max_ms), kMillisecond, 30, 120'000,
+                          "...and at most this long; each wait is drawn at random between the two."));
+  keys.push_back(duration(ESC_KEY(tuning.raft.disk_stall_ms), kMillisecond, 0, 600'000,
+                          "A leader whose disk makes no progress for this long hands over; 0: never."));
+}
+
 void add_limit_keys(std::vector<ConfigKey>& keys) {
   keys.push_back(number(ESC_KEY(tuning.limits.connections_max), KeyKind::count, 1, 1'000'000,
                         "Client connections of the node; more are closed at once."));
@@ -242,6 +292,7 @@ std::vector<ConfigKey> make_keys() {
   add_core_keys(keys);
   add_memory_keys(keys);
   add_log_keys(keys);
+  add_raft_keys(keys);
   add_limit_keys(keys);
   return keys;
 }
@@ -303,6 +354,9 @@ std::string accepted_values(const ConfigKey& key) {
     case KeyKind::choice: return join(key.choices);
     case KeyKind::address: return "\"HOST:PORT\" such as \"127.0.0.1:9092\" or \"[::1]:9092\"";
     case KeyKind::cpu_list: return "a list of CPU numbers such as \"2-5,8\", or \"\"";
+    case KeyKind::node_list:
+      return "tables such as { id = 1, peer = \"10.0.0.1:9192\", kafka = \"10.0.0.1:9092\" }, or on the "
+             "command line \"1=10.0.0.1:9192/10.0.0.1:9092,2=...\"";
   }
   ESC_UNREACHABLE("key kind");
 }
@@ -328,7 +382,8 @@ Status set_key(Config& config, const ConfigKey& key, const RawValue& value, bool
     }
     case KeyKind::text:
     case KeyKind::address:
-    case KeyKind::cpu_list: {
+    case KeyKind::cpu_list:
+    case KeyKind::node_list: {
       if (value.type != RawValue::Type::text) return not_accepted(key, "not a text in quotes");
       if (key.kind == KeyKind::text && value.text.size() > static_cast<std::size_t>(key.high)) {
         return not_accepted(key, "too long");
@@ -356,9 +411,19 @@ std::string print_key(const Config& config, const ConfigKey& key) {
     }
     case KeyKind::text:
     case KeyKind::address:
-    case KeyKind::cpu_list: return toml_quoted(key.get_text(config));
+    case KeyKind::cpu_list: {
+      if (!key.secret) return toml_quoted(key.get_text(config));
+      // What came from a file is named by that file.
+      const bool show = !key.get_text(config).empty() && config.cluster.secret_file.empty();
+      return toml_quoted(show ? shown(key, {}) : "");
+    }
+    case KeyKind::node_list: return key.get_text(config);
   }
   ESC_UNREACHABLE("key kind");
+}
+
+std::string_view shown(const ConfigKey& key, std::string_view printed) {
+  return key.secret ? "(not shown)" : printed;
 }
 
 std::string unknown_key_message(std::string_view path) {

@@ -82,8 +82,31 @@ Status apply_override(Config& config, const Override& setting) {
   RawValue value{.type = RawValue::Type::text, .text = setting.value, .printed = toml_quoted(setting.value)};
   if (auto status = set_key(config, *key, value, true); !status) {
     return fail(Errc::invalid_argument, fmt::format("{} ({}) = {}: {}", setting.origin, key->path,
-                                                    value.printed, status.error().message));
+                                                    shown(*key, value.printed), status.error().message));
   }
+  return {};
+}
+
+// What [cluster] implies for other keys, and the secret from its file.
+Status complete_cluster(Config& config) {
+  ClusterConfig& cluster = config.cluster;
+  if (!cluster.configured()) return {};
+  if (const ClusterNode* own = cluster.find(config.node.id); own != nullptr && !config.kafka.listen_is_set) {
+    config.kafka.listen = own->kafka;
+  }
+  if (cluster.secret_file.empty()) return {};
+  if (!cluster.secret.empty()) {
+    return fail(Errc::invalid_argument,
+                "cluster.secret and cluster.secret_file are both set: keep the one that is meant");
+  }
+  auto text = read_file(cluster.secret_file, "cluster.secret_file");
+  if (!text) return std::unexpected(text.error());
+  while (!text->empty() && (text->back() == '\n' || text->back() == '\r')) text->pop_back();
+  if (text->empty()) {
+    return fail(Errc::invalid_argument, fmt::format("cluster.secret_file = {}: the file holds no secret",
+                                                    toml_quoted(cluster.secret_file)));
+  }
+  cluster.secret = std::move(*text);
   return {};
 }
 
@@ -113,6 +136,7 @@ Result<Config> load_config(const ConfigSources& sources) {
     if (auto status = apply_override(config, setting); !status) return std::unexpected(status.error());
   }
   if (config.wal_dir.empty()) config.wal_dir = config.data_dir;
+  if (auto status = complete_cluster(config); !status) return std::unexpected(status.error());
   if (auto status = validate(config); !status) return std::unexpected(status.error());
   return config;
 }

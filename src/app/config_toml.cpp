@@ -4,6 +4,7 @@
 #include <toml++/toml.h>
 
 #include <algorithm>
+#include <optional>
 #include <sstream>
 #include <vector>
 
@@ -46,6 +47,32 @@ RawValue raw_value(const toml::node& node) {
     raw.boolean = boolean->get();
   }
   return raw;
+}
+
+// cluster.nodes as an array of tables, turned into its one-line form. Unset with a problem when an entry is
+// not what it should be; the parts themselves are checked where the one-line form is read.
+std::optional<std::string> nodes_in_one_line(const toml::array& nodes, std::string& problem) {
+  std::string text;
+  for (std::size_t i = 0; i < nodes.size(); ++i) {
+    const auto* entry = nodes.get(i)->as_table();
+    const auto refuse = [&](std::string why) {
+      problem = fmt::format("entry {}: {}", i + 1, why);
+      return std::nullopt;
+    };
+    if (entry == nullptr) return refuse("not a table");
+    for (const auto& [name, node] : *entry) {
+      if (name.str() != "id" && name.str() != "peer" && name.str() != "kafka")
+        return refuse(fmt::format("unknown key {}", name.str()));
+    }
+    const auto* id = entry->get_as<std::int64_t>("id");
+    if (id == nullptr) return refuse("id is missing or not an integer");
+    const auto* peer = entry->get_as<std::string>("peer");
+    if (peer == nullptr) return refuse("peer is missing or not a text in quotes");
+    const auto* kafka = entry->get_as<std::string>("kafka");
+    if (kafka == nullptr) return refuse("kafka is missing or not a text in quotes");
+    text += fmt::format("{}{}={}/{}", text.empty() ? "" : ",", id->get(), peer->get(), kafka->get());
+  }
+  return text;
 }
 
 // True when keys exist below `path`, that is, when it names a section.
@@ -99,9 +126,19 @@ class Reader {
       problem(node, fmt::format("{}: {}", path, unknown_key_message(path)));
       return;
     }
-    const RawValue value = raw_value(node);
+    RawValue value = raw_value(node);
+    if (const auto* nodes = node.as_array(); nodes != nullptr && key->kind == KeyKind::node_list) {
+      std::string why;
+      auto text = nodes_in_one_line(*nodes, why);
+      if (!text) {
+        problem(node, fmt::format("{}: {}; accepted: {}", path, why, accepted_values(*key)));
+        return;
+      }
+      value.type = RawValue::Type::text;
+      value.text = std::move(*text);
+    }
     if (auto status = set_key(config_, *key, value, false); !status) {
-      problem(node, fmt::format("{} = {}: {}", path, value.printed, status.error().message));
+      problem(node, fmt::format("{} = {}: {}", path, shown(*key, value.printed), status.error().message));
     }
   }
 

@@ -4,6 +4,7 @@
 #include <bit>
 #include <vector>
 
+#include "config_cluster.h"
 #include "config_value.h"
 #include "esc/app/config.h"
 #include "esc/base/bytes.h"
@@ -19,8 +20,6 @@ std::string size(std::uint64_t bytes) {
   return format_size(static_cast<std::int64_t>(bytes));
 }
 
-using Problems = std::vector<std::string>;
-
 void check_node(const Config& config, Problems& problems) {
   if (config.data_dir.empty()) {
     problems.push_back(
@@ -34,6 +33,7 @@ void check_node(const Config& config, Problems& problems) {
                     "set kafka.advertise (--advertise HOST:PORT) to the address they should use",
                     to_string(config.kafka.listen)));
   }
+  if (config.cluster.configured()) check_cluster(config, problems);
   if (config.node.cluster_id.size() > 64) {
     problems.push_back("node.cluster_id is longer than 64 characters");
   }
@@ -140,6 +140,25 @@ void check_messages(const Config& config, Problems& problems) {
   }
 }
 
+void check_raft(const RaftTuning& raft, Problems& problems) {
+  constexpr std::uint32_t kHeartbeatsPerElection = 3;
+  if (raft.election_min_ms < kHeartbeatsPerElection * raft.heartbeat_ms) {
+    problems.push_back(
+        fmt::format("tuning.raft.election_min_ms = {}: at least {} heartbeats of heartbeat_ms {} ({}), or "
+                    "one that is late "
+                    "starts an election",
+                    raft.election_min_ms, kHeartbeatsPerElection, raft.heartbeat_ms,
+                    kHeartbeatsPerElection * raft.heartbeat_ms));
+  }
+  if (raft.election_max_ms < raft.election_min_ms + raft.heartbeat_ms) {
+    problems.push_back(fmt::format(
+        "tuning.raft.election_max_ms = {}: at least election_min_ms {} + heartbeat_ms {} = {}, or nodes keep "
+        "standing against each other",
+        raft.election_max_ms, raft.election_min_ms, raft.heartbeat_ms,
+        raft.election_min_ms + raft.heartbeat_ms));
+  }
+}
+
 void check_cores(const TuningConfig& tuning, Problems& problems) {
   const std::size_t listed = tuning.cpu_list.count();
   if (listed > 0 && tuning.cores > listed) {
@@ -168,6 +187,7 @@ Status validate(const Config& config) {
   check_memory(config.tuning, problems);
   check_log(config.tuning, problems);
   check_messages(config, problems);
+  check_raft(config.tuning.raft, problems);
   if (problems.empty()) return {};
   std::string message;
   for (const auto& problem : problems) {

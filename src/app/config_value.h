@@ -15,7 +15,7 @@ struct RawValue {
   Type type = Type::other;
   bool boolean = false;
   std::int64_t integer = 0;
-  std::string text{};     // type text
+  std::string text{};     // type text; a list of nodes in its one-line form
   std::string printed{};  // as the operator wrote it, for messages
 };
 

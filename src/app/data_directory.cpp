@@ -15,6 +15,9 @@ namespace esc::app {
 namespace {
 
 constexpr std::uint64_t kIdentityBytesMax = 64 * kKiB;
+// `mode` of node.toml. A directory without one is older than clusters.
+constexpr std::string_view kModeSingle = "single";
+constexpr std::string_view kModeCluster = "cluster";
 
 // A random id in Kafka's style: 22 characters of URL-safe base64.
 std::string new_cluster_id() {
@@ -42,6 +45,44 @@ std::string value_of(std::string_view text, std::string_view key) {
       return value;
     }
     at = end + 1;
+  }
+  return {};
+}
+
+// A directory of another node, another cluster or another mode is never used: its log would be taken for
+// ours, and a single node would commit alone what needs a majority.
+Status check_identity(const Config& config, std::string_view text, const NodeIdentity& identity) {
+  const bool clustered = config.cluster.configured();
+  const std::string directory = "data directory " + config.data_dir;
+  const bool was_clustered = value_of(text, "mode") == kModeCluster;
+  if (was_clustered && !clustered) {
+    return fail(Errc::invalid_argument,
+                directory + " belongs to node " + value_of(text, "node_id") + " of cluster " +
+                    identity.cluster_id +
+                    ", but the configuration has no [cluster]: add it, or choose another "
+                    "--data");
+  }
+  if (!was_clustered && clustered) {
+    return fail(Errc::invalid_argument, directory + " belongs to a single node (cluster id " +
+                                            identity.cluster_id + ") and cannot join cluster " +
+                                            config.cluster.id +
+                                            ": choose an empty directory, or remove [cluster]");
+  }
+  const std::string& wanted = clustered ? config.cluster.id : config.node.cluster_id;
+  if (!wanted.empty() && wanted != identity.cluster_id) {
+    return fail(Errc::invalid_argument, directory + " belongs to cluster " + identity.cluster_id +
+                                            ", the configuration says " +
+                                            (clustered ? "cluster.id = " : "node.cluster_id = ") + wanted);
+  }
+  if (value_of(text, "node_id") != std::to_string(config.node.id.value())) {
+    return fail(Errc::invalid_argument,
+                directory + " belongs to node " + value_of(text, "node_id") +
+                    ", the configuration says node.id = " + std::to_string(config.node.id.value()));
+  }
+  if (config.groups != 0 && config.groups != identity.groups) {
+    return fail(Errc::invalid_argument,
+                "groups = " + std::to_string(config.groups) + ", but this directory was created with " +
+                    std::to_string(identity.groups) + " and the number cannot change: remove the key");
   }
   return {};
 }
@@ -80,13 +121,16 @@ Result<DataDirectory> DataDirectory::open(const Config& config, std::uint32_t gr
   auto exists = files.exists(path);
   if (!exists) return std::unexpected(exists.error());
   NodeIdentity& identity = directory.identity_;
+  const bool clustered = config.cluster.configured();
+  const std::string& wanted_id = clustered ? config.cluster.id : config.node.cluster_id;
+  const std::string_view mode = clustered ? kModeCluster : kModeSingle;
   if (!*exists) {
-    identity.cluster_id = config.node.cluster_id.empty() ? new_cluster_id() : config.node.cluster_id;
+    identity.cluster_id = wanted_id.empty() ? new_cluster_id() : wanted_id;
     identity.groups = config.groups == 0 ? groups_default : config.groups;
     const std::string text =
         "# Written by escd when this directory was created. Do not edit.\nversion = 1\ncluster_id = \"" +
         identity.cluster_id + "\"\nnode_id = " + std::to_string(config.node.id.value()) +
-        "\ngroups = " + std::to_string(identity.groups) + "\n";
+        "\ngroups = " + std::to_string(identity.groups) + "\nmode = \"" + std::string(mode) + "\"\n";
     if (Status status = io::write_file_atomically(files, path, as_bytes(text)); !status) {
       return std::unexpected(status.error());
     }
@@ -104,21 +148,8 @@ Result<DataDirectory> DataDirectory::open(const Config& config, std::uint32_t gr
                       " is damaged or from another version: it should name version 1, cluster_id, "
                       "node_id and groups; restore it from a copy");
     }
-    if (!config.node.cluster_id.empty() && config.node.cluster_id != identity.cluster_id) {
-      return fail(Errc::invalid_argument,
-                  "data directory " + config.data_dir + " belongs to cluster " + identity.cluster_id +
-                      ", the configuration says node.cluster_id = " + config.node.cluster_id);
-    }
-    if (value_of(text, "node_id") != std::to_string(config.node.id.value())) {
-      return fail(Errc::invalid_argument,
-                  "data directory " + config.data_dir + " belongs to node " + value_of(text, "node_id") +
-                      ", the configuration says node.id = " + std::to_string(config.node.id.value()));
-    }
-    if (config.groups != 0 && config.groups != identity.groups) {
-      return fail(Errc::invalid_argument,
-                  "groups = " + std::to_string(config.groups) + ", but this directory was created with " +
-                      std::to_string(identity.groups) + " and the number cannot change: remove the key");
-    }
+    if (Status status = check_identity(config, text, identity); !status)
+      return std::unexpected(status.error());
   }
   identity.cluster_number = number_of(identity.cluster_id);
   return directory;

@@ -28,6 +28,8 @@ int main(int argc, char** argv) {
     return 2;
   }
   if (command->action == app::Action::check_config) {
+    for (const std::string& warning : app::config_warnings(*config))
+      print(stderr, "escd: warning: " + warning);
     print(stdout, "escd: the configuration is valid");
     return 0;
   }

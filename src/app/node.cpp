@@ -82,8 +82,23 @@ shard::ShardOptions shard_options(const Config& config, const NodeIdentity& iden
   options.wal_directory = config.wal_dir;
   options.seed = std::random_device{}();
 
+  options.cluster_secret = config.cluster.secret;
+  for (const ClusterNode& node : config.cluster.nodes) {
+    if (node.id == config.node.id) {
+      options.peer_listen_host = node.peer.host;
+      options.peer_listen_port = node.peer.port;
+    } else {
+      options.peers.push_back({node.id, node.peer.host, node.peer.port});
+    }
+  }
+
   replica::GroupOptions& group = options.group;
   group.node = config.node.id;
+  for (const ClusterNode& node : config.cluster.nodes) group.members.voters.push_back(node.id);
+  group.timeouts = {.heartbeat_interval = Nanos{tuning.raft.heartbeat_ms} * kMillisecond,
+                    .election_timeout_min = Nanos{tuning.raft.election_min_ms} * kMillisecond,
+                    .election_timeout_max = Nanos{tuning.raft.election_max_ms} * kMillisecond,
+                    .disk_stall = Nanos{tuning.raft.disk_stall_ms} * kMillisecond};
   group.cluster_id = identity.cluster_number;
   group.frame_bytes_max = tuning.batch.frame_bytes_max;
   group.batch_events_max = tuning.batch.events_max;
@@ -102,6 +117,9 @@ shard::ShardOptions shard_options(const Config& config, const NodeIdentity& iden
   broker::BrokerOptions& broker = options.broker;
   broker.node = config.node.id;
   broker.cluster_id = identity.cluster_id;
+  for (const ClusterNode& node : config.cluster.nodes) {
+    broker.nodes.push_back({node.id, node.kafka.host, node.kafka.port});
+  }
   const HostPort advertised = config.kafka.advertise.value_or(config.kafka.listen);
   broker.advertised_host = advertised.host;
   broker.advertised_port = advertised.port;
@@ -153,6 +171,7 @@ class Node {
   int run();
 
  private:
+  [[nodiscard]] Status check_ring_sizes(std::uint32_t groups) const;
   [[nodiscard]] Status start(const NodeIdentity& identity);
   void supervise(const DataDirectory& directory);
   void on_signal();
@@ -174,6 +193,23 @@ class Node {
   int signal_fd_ = -1;
   bool serving_ = false;
 };
+
+// The groups of a core share its frame memory; how many they are is known only now.
+Status Node::check_ring_sizes(std::uint32_t groups) const {
+  const auto cores = static_cast<std::uint32_t>(plan_.cores.size());
+  const std::uint32_t groups_per_core = (groups + cores - 1) / cores;
+  const TuningConfig& tuning = config_.tuning;
+  const std::uint64_t each = tuning.memory.frame_arena_bytes / groups_per_core;
+  const std::uint64_t least = std::uint64_t{tuning.wal.depth + 1} * tuning.batch.frame_bytes_max;
+  if (each >= least) return {};
+  return fail(Errc::invalid_argument,
+              "tuning.memory.frame_arena_bytes = " + std::to_string(tuning.memory.frame_arena_bytes) +
+                  " is shared by " + std::to_string(groups_per_core) + " groups on a core (" +
+                  std::to_string(groups) + " groups, " + std::to_string(cores) +
+                  " cores): " + std::to_string(each) + " bytes each, but wal.depth " +
+                  std::to_string(tuning.wal.depth) + " + 1 frames of batch.frame_bytes_max need " +
+                  std::to_string(least) + ": raise it (and budget_bytes), or use more cores or fewer groups");
+}
 
 Status Node::start(const NodeIdentity& identity) {
   const auto cores = static_cast<std::uint32_t>(plan_.cores.size());
@@ -272,12 +308,19 @@ int Node::run() {
   signal_fd_ = ::signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
   control_.main_wake_fd = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 
-  auto directory = DataDirectory::open(config_, static_cast<std::uint32_t>(plan_.cores.size()));
+  const auto cores = static_cast<std::uint32_t>(plan_.cores.size());
+  auto directory = DataDirectory::open(config_, config_.cluster.configured() ? kClusterGroupsDefault : cores);
   if (!directory) {
     log_.error("cannot_start", {{"cause", directory.error().message}});
     return 1;
   }
   for (const std::string& warning : plan_.warnings) log_.warn("placement", {{"warning", warning}});
+  for (const std::string& warning : config_warnings(config_))
+    log_.warn("configuration", {{"warning", warning}});
+  if (Status status = check_ring_sizes(directory->identity().groups); !status) {
+    log_.error("cannot_start", {{"cause", status.error().message}});
+    return 1;
+  }
   if (Status status = start(directory->identity()); !status) {
     log_.error("cannot_start", {{"cause", status.error().message}});
     return 1;

@@ -33,8 +33,9 @@ struct Connection : ListNode<Connection> {
 
   bool open = false;  // the slot is in use
   bool connected = false;
-  bool closing = false;  // no more callbacks but on_closed
-  bool paused = false;   // the owner does not want bytes
+  bool closing = false;    // no more callbacks but on_closed
+  bool detaching = false;  // no more requests; the socket leaves when the kernel has let go of it
+  bool paused = false;     // the owner does not want bytes
   bool connect_in_kernel = false;
   bool receive_in_kernel = false;
   bool send_in_kernel = false;

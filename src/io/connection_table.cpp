@@ -40,6 +40,7 @@ Connection* ConnectionTable::take(ConnectionHandler& handler, int fd) {
   connection.open = true;
   connection.connected = false;
   connection.closing = false;
+  connection.detaching = false;
   connection.paused = false;
   connection.close_reason = Errc::closed;
   ++open_;

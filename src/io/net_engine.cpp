@@ -213,6 +213,7 @@ void NetEngine::complete_receive(const Completion& completion) {
     return begin_close(connection, close_reason_of(-completion.result));
   }
   if (more) return;
+  if (connection.detaching) return close_when_quiet(connection);
   if (completion.result == -ENOBUFS) ++stats_.receive_starved;
   if (connection.paused) return;
   // Multishot ended: by starvation, by a cancellation that a resume has overtaken, or because the
@@ -223,7 +224,7 @@ void NetEngine::complete_receive(const Completion& completion) {
 
 void NetEngine::pause_receive(ConnectionId id) {
   Connection* const connection = table_.find(id);
-  if (connection == nullptr || connection->closing || connection->paused) return;
+  if (connection == nullptr || connection->closing || connection->paused || connection->detaching) return;
   connection->paused = true;
   if (connection->linked()) connection->unlink();  // starved
   if (connection->receive_in_kernel) cancel_receive(*connection);
@@ -231,7 +232,7 @@ void NetEngine::pause_receive(ConnectionId id) {
 
 void NetEngine::resume_receive(ConnectionId id) {
   Connection* const connection = table_.find(id);
-  if (connection == nullptr || connection->closing || !connection->paused) return;
+  if (connection == nullptr || connection->closing || !connection->paused) return;  // nor detaching, then
   connection->paused = false;
   // If the cancelled receive is still in the kernel, its completion arms the next one.
   if (connection->connected && !connection->receive_in_kernel) arm_receive(*connection);
@@ -248,11 +249,27 @@ void NetEngine::close(ConnectionId id) {
   if (connection != nullptr) begin_close(*connection, Errc::closed);
 }
 
+void NetEngine::detach(ConnectionId id) {
+  Connection* const connection = table_.find(id);
+  if (connection == nullptr || connection->closing || connection->detaching) return;
+  ESC_ASSERT_MSG(connection->connected && !connection->sending && !connection->paused,
+                 "only a quiet connection can change hands");
+  connection->detaching = true;
+  if (connection->linked()) connection->unlink();  // starved
+  if (connection->receive_in_kernel) cancel_receive(*connection);
+  close_when_quiet(*connection);
+}
+
+void NetEngine::set_peer_timeout(ConnectionId id, std::uint32_t timeout_ms) {
+  const Connection* const connection = table_.find(id);
+  if (connection != nullptr && !connection->closing) watch_peer(connection->fd, timeout_ms);
+}
+
 void NetEngine::begin_close(Connection& connection, Errc reason) {
   if (connection.closing) return;
   connection.closing = true;
   connection.close_reason = reason;
-  if (connection.linked()) connection.unlink();  // starved
+  if (connection.linked()) connection.unlink();  // starved, or detached but not yet reported
   if (connection.kernel_busy()) {
     io_uring_sqe& sqe = ring_.next_sqe(make_tag(RequestKind::ignored));
     io_uring_prep_cancel_fd(&sqe, connection.fd, IORING_ASYNC_CANCEL_ALL);
@@ -261,7 +278,7 @@ void NetEngine::begin_close(Connection& connection, Errc reason) {
 }
 
 void NetEngine::close_when_quiet(Connection& connection) {
-  ESC_ASSERT(connection.closing);
+  ESC_ASSERT(connection.closing || connection.detaching);
   if (connection.kernel_busy() || connection.linked()) return;
   closed_.push_back(connection);
 }
@@ -271,14 +288,7 @@ std::uint32_t NetEngine::run_deferred(Nanos now) {
   std::uint32_t closings = 0;
   // A handler that closes others from on_closed adds to the list; the bound leaves them for later.
   for (const std::uint32_t bound = table_.open(); closings < bound && !closed_.empty(); ++closings) {
-    Connection& connection = closed_.pop_front();
-    drop_pieces(connection);
-    ConnectionHandler& handler = *connection.handler;
-    const Errc reason = connection.close_reason;
-    ::close(connection.fd);
-    table_.put_back(connection);
-    ++stats_.connections_closed;
-    handler.on_closed(reason);
+    finish(closed_.pop_front());
   }
   // One receive per free buffer. An idle connection among them may leave its buffer unused, but then
   // it has left this list, so the others' turn comes.
@@ -286,6 +296,23 @@ std::uint32_t NetEngine::run_deferred(Nanos now) {
     arm_receive(starved_.pop_front());
   }
   return closings;
+}
+
+// Frees the slot and says how it ended.
+void NetEngine::finish(Connection& connection) {
+  drop_pieces(connection);
+  ConnectionHandler& handler = *connection.handler;
+  const Errc reason = connection.close_reason;
+  const AcceptedSocket socket{connection.fd};
+  const bool closing = connection.closing;
+  if (closing) ::close(socket.fd);
+  table_.put_back(connection);
+  ++(closing ? stats_.connections_closed : stats_.connections_detached);
+  if (closing) {
+    handler.on_closed(reason);
+  } else {
+    handler.on_detached(socket);
+  }
 }
 
 }  // namespace esc::io

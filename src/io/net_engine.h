@@ -39,6 +39,8 @@ class NetEngine {
   void resume_receive(ConnectionId id);
   void release(ReceiveLoan loan);
   void close(ConnectionId id);
+  void detach(ConnectionId id);
+  void set_peer_timeout(ConnectionId id, std::uint32_t timeout_ms);
 
   void complete_accept(const Completion& completion);
   void complete_receive(const Completion& completion);
@@ -70,6 +72,7 @@ class NetEngine {
   void drop_pieces(Connection& connection);
   void begin_close(Connection& connection, Errc reason);
   void close_when_quiet(Connection& connection);
+  void finish(Connection& connection);
   [[nodiscard]] Connection& owner_of(const Completion& completion);
 
   SubmissionRing& ring_;
@@ -82,7 +85,7 @@ class NetEngine {
   GatherPool gather_;
   std::vector<std::unique_ptr<Listener>> listeners_;
   IntrusiveList<Connection> starved_;  // want to receive, found no buffer
-  IntrusiveList<Connection> closed_;   // closing, nothing in the kernel
+  IntrusiveList<Connection> closed_;   // closing or detaching, nothing in the kernel
 };
 
 }  // namespace esc::io

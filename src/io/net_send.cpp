@@ -20,6 +20,7 @@ void NetEngine::send(ConnectionId id, std::span<const iovec> pieces) {
   Connection* const connection = table_.find(id);
   if (connection == nullptr || connection->closing) return;  // on_closed follows or has been called
   ESC_ASSERT_MSG(!connection->sending, "one send at a time per connection");
+  ESC_ASSERT_MSG(!connection->detaching, "a connection that changes hands stays quiet");
   connection->sending = true;
   load_pieces(*connection, pieces);
   if (connection->connected) prepare_send(*connection);  // else complete_connect does

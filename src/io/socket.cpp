@@ -109,4 +109,11 @@ void tune_stream(int fd, std::uint32_t user_timeout_ms) {
   set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, kKeepAliveProbes);
 }
 
+void watch_peer(int fd, std::uint32_t timeout_ms) {
+  // With TCP_USER_TIMEOUT the number of unanswered probes does not count, only the time (tcp(7)).
+  set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, static_cast<int>(timeout_ms));
+  set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, 1);
+  set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, 1);
+}
+
 }  // namespace esc::io

@@ -29,5 +29,7 @@ struct ListeningSocket {
                                                             std::uint32_t backlog);
 // Latency and liveness options of an established connection; failures are ignored (not TCP, say).
 void tune_stream(int fd, std::uint32_t user_timeout_ms);
+// Probes the other machine every second when idle, and gives it up after `timeout_ms` without an answer.
+void watch_peer(int fd, std::uint32_t timeout_ms);
 
 }  // namespace esc::io

@@ -73,6 +73,10 @@ class UringLoopImpl final : public UringLoop {
   void resume_receive(ConnectionId connection) override { net_.resume_receive(connection); }
   void release(ReceiveLoan loan) override { net_.release(loan); }
   void close(ConnectionId connection) override { net_.close(connection); }
+  void detach(ConnectionId connection) override { net_.detach(connection); }
+  void set_peer_timeout(ConnectionId connection, std::uint32_t timeout_ms) override {
+    net_.set_peer_timeout(connection, timeout_ms);
+  }
 
   // Clock
   Nanos now() const override { return now_; }

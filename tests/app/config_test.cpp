@@ -52,6 +52,38 @@ class ConfigFile : public ::testing::Test {
   std::string directory_;
 };
 
+constexpr std::string_view kCluster = R"(
+data_dir = "/srv/events"
+[node]
+id = 2
+[cluster]
+id = "prod-1"
+secret = "0123456789abcdef"
+[[cluster.nodes]]
+id = 3
+peer = "10.0.0.3:9192"
+kafka = "10.0.0.3:9092"
+[[cluster.nodes]]
+id = 1
+peer = "10.0.0.1:9192"
+kafka = "10.0.0.1:9092"
+[[cluster.nodes]]
+id = 2
+peer = "10.0.0.2:9192"
+kafka = "10.0.0.2:9092"
+)";
+constexpr std::string_view kNodes =
+    "1=10.0.0.1:9192/10.0.0.1:9092,2=10.0.0.2:9192/10.0.0.2:9092,3=10.0.0.3:9192/10.0.0.3:9092";
+
+// A valid cluster, changed by some settings.
+ConfigSources cluster_with(std::vector<Override> overrides) {
+  std::vector<Override> all = {{"cluster.id", "prod-1", "--set"},
+                               {"cluster.secret", "0123456789abcdef", "--set"},
+                               {"cluster.nodes", std::string(kNodes), "--set"}};
+  all.insert(all.end(), overrides.begin(), overrides.end());
+  return with(std::move(all));
+}
+
 TEST(ConfigValue, sizes_have_binary_and_decimal_units) {
   EXPECT_EQ(parse_size("64MiB"), 64 << 20);
   EXPECT_EQ(parse_size("1 GB"), 1'000'000'000);
@@ -280,8 +312,8 @@ TEST(ConfigLoad, impossible_combinations_are_refused) {
 
 TEST(ConfigFormat, the_printed_configuration_loads_to_itself) {
   for (const auto name : builtin_profile_names()) {
-    auto sources =
-        with({{"kafka.advertise", "host:1", "--advertise"}, {"node.name", "a \"b\" \\ c", "--set"}});
+    auto sources = cluster_with(
+        {{"kafka.advertise", "10.0.0.1:9092", "--advertise"}, {"node.name", "a \"b\" \\ c", "--set"}});
     sources.profile = std::string(name);
     const Config config = load_config(sources).value();
     const std::string text = format_config(config);
@@ -301,6 +333,128 @@ TEST(ConfigFormat, defaults_lie_within_their_own_ranges) {
     EXPECT_TRUE((value >= key.low && value <= key.high) || (key.may_be_unlimited && value == -1)) << key.path;
     EXPECT_FALSE(key.meaning.empty()) << key.path;
   }
+}
+
+TEST_F(ConfigFile, a_cluster_lists_its_nodes_and_serves_clients_at_its_own_address) {
+  const auto config = load_config({.config_file = write("escd.toml", std::string(kCluster))});
+  ASSERT_TRUE(config.has_value()) << config.error().message;
+  EXPECT_TRUE(config->cluster.configured());
+  ASSERT_EQ(config->cluster.nodes.size(), 3u);
+  EXPECT_EQ(config->cluster.nodes[0].id, NodeId(1));  // in order
+  EXPECT_EQ(config->cluster.nodes[2].peer, (HostPort{"10.0.0.3", 9192}));
+  EXPECT_EQ(config->kafka.listen, (HostPort{"10.0.0.2", 9092}));
+  EXPECT_TRUE(config_warnings(*config).empty());
+}
+
+TEST(ConfigCluster, without_any_of_its_keys_the_node_is_single) {
+  const auto config = load_config(with({}));
+  ASSERT_TRUE(config.has_value());
+  EXPECT_FALSE(config->cluster.configured());
+  EXPECT_TRUE(config_warnings(*config).empty());
+}
+
+TEST(ConfigCluster, nodes_in_one_line_equal_nodes_in_tables) {
+  Config tables;
+  ASSERT_TRUE(apply_config_text(tables, kCluster, "x").has_value());
+  const auto line = load_config(cluster_with({{"node.id", "2", "--node-id"}}));
+  ASSERT_TRUE(line.has_value()) << line.error().message;
+  EXPECT_EQ(tables.cluster.nodes, line->cluster.nodes);
+}
+
+TEST(ConfigCluster, what_is_missing_is_named) {
+  const std::string message = refusal_of(with({{"cluster.id", "a", "--set"}}));
+  EXPECT_TRUE(contains(message, "cluster.secret is not set")) << message;
+  EXPECT_TRUE(contains(message, "cluster.nodes is not set")) << message;
+  EXPECT_TRUE(
+      contains(refusal_of(with({{"cluster.secret", "0123456789abcdef", "--set"}})), "cluster.id is not set"));
+}
+
+TEST(ConfigCluster, a_node_must_be_in_its_own_list) {
+  EXPECT_TRUE(contains(refusal_of(cluster_with({{"node.id", "4", "--node-id"}})),
+                       "node.id = 4 is not in cluster.nodes (ids 1, 2, 3)"));
+}
+
+TEST(ConfigCluster, ids_and_addresses_are_unique_and_usable) {
+  const auto refusal = [](std::string nodes) {
+    return refusal_of(cluster_with({{"cluster.nodes", std::move(nodes), "--set"}}));
+  };
+  EXPECT_TRUE(contains(refusal("1=a:1/a:2,1=b:1/b:2"), "id = 1 appears twice"));
+  EXPECT_TRUE(contains(refusal("1=a:1/a:2,2=a:1/b:2"), "peer of node 1 and peer of node 2 are both \"a:1\""));
+  EXPECT_TRUE(contains(refusal("1=a:1/a:1,2=b:1/b:2"), "peer of node 1 and kafka of node 1 are both"));
+  EXPECT_TRUE(contains(refusal("1=a:0/a:2"), "it cannot be chosen at start"));
+  EXPECT_TRUE(contains(refusal("1=0.0.0.0:1/a:2"), "nobody can connect to that"));
+  EXPECT_TRUE(contains(refusal("0=a:1/a:2"), "id = 0 is no node number"));
+  EXPECT_TRUE(contains(refusal("1=a:1"), "is not ID=PEER/KAFKA; accepted: tables such as"));
+  EXPECT_TRUE(contains(refusal("1=a/b:2"), "node 1: peer = \"a\""));
+  EXPECT_TRUE(
+      contains(refusal("1=a:1/a:2,2=b:1/b:2,3=c:1/c:2,4=d:1/d:2,5=e:1/e:2,6=f:1/f:2,7=g:1/g:2,8=h:1/h:2"),
+               "lists 8 nodes: at most 7"));
+}
+
+TEST(ConfigCluster, broken_tables_name_line_and_entry) {
+  EXPECT_TRUE(contains(refusal_of_text("[cluster]\nnodes = [{ id = 1, peer = \"a:1\" }]\n"),
+                       "escd.toml:2: cluster.nodes: entry 1: kafka is missing"));
+  EXPECT_TRUE(contains(refusal_of_text("[cluster]\nnodes = [{ id = 1, peer = \"a:1\", kafak = \"b:1\" }]\n"),
+                       "entry 1: unknown key kafak"));
+  EXPECT_TRUE(contains(refusal_of_text("[[cluster.nodes]]\nid = \"1\"\n"),
+                       "entry 1: id is missing or not an integer"));
+  EXPECT_TRUE(contains(refusal_of_text("[cluster]\nnodes = [5]\n"), "entry 1: not a table"));
+}
+
+TEST(ConfigCluster, an_even_number_of_nodes_or_one_is_allowed_with_a_warning) {
+  const auto two = load_config(cluster_with({{"cluster.nodes", "1=a:1/a:2,2=b:1/b:2", "--set"}}));
+  ASSERT_TRUE(two.has_value()) << two.error().message;
+  ASSERT_EQ(config_warnings(*two).size(), 1u);
+  EXPECT_TRUE(contains(config_warnings(*two)[0], "as many may fail as of 1"));
+  const auto one = load_config(cluster_with({{"cluster.nodes", "1=a:1/a:2", "--set"}}));
+  ASSERT_TRUE(one.has_value()) << one.error().message;
+  EXPECT_EQ(config_warnings(*one).size(), 1u);
+}
+
+TEST(ConfigCluster, clients_are_sent_where_the_node_listens) {
+  EXPECT_TRUE(contains(refusal_of(cluster_with({{"kafka.listen", "10.0.0.1:9999", "--kafka"}})),
+                       "is not where clients are sent, \"10.0.0.1:9092\""));
+  EXPECT_TRUE(contains(refusal_of(cluster_with({{"kafka.advertise", "10.0.0.9:9092", "--advertise"}})),
+                       "the other nodes tell clients \"10.0.0.1:9092\""));
+  EXPECT_TRUE(contains(refusal_of(cluster_with({{"kafka.listen", "10.0.0.1:9192", "--kafka"}})),
+                       "is the peer address of this node"));
+  // Every address, with the right port; and a port that is forwarded.
+  EXPECT_TRUE(load_config(cluster_with({{"kafka.listen", "0.0.0.0:9092", "--kafka"},
+                                        {"kafka.advertise", "10.0.0.1:9092", "--advertise"}}))
+                  .has_value());
+  EXPECT_TRUE(load_config(cluster_with({{"kafka.listen", "127.0.0.1:19092", "--kafka"},
+                                        {"kafka.advertise", "10.0.0.1:9092", "--advertise"}}))
+                  .has_value());
+}
+
+TEST_F(ConfigFile, the_secret_comes_from_the_file_and_is_never_printed) {
+  auto sources = cluster_with({{"cluster.secret", "", "--set"}});
+  sources.overrides.push_back({"cluster.secret_file", write("secret", "topsecret-topsecret\n"), "--set"});
+  const auto config = load_config(sources);
+  ASSERT_TRUE(config.has_value()) << config.error().message;
+  EXPECT_EQ(config->cluster.secret, "topsecret-topsecret");
+  EXPECT_FALSE(contains(format_config(*config), "topsecret"));
+  const auto inline_secret = load_config(cluster_with({}));
+  EXPECT_FALSE(contains(format_config(*inline_secret), "0123456789abcdef"));
+  EXPECT_TRUE(
+      contains(refusal_of(cluster_with({{"cluster.secret_file", "/none", "--set"}})), "are both set"));
+  sources.overrides.push_back({"cluster.secret_file", directory_ + "/none", "--set"});
+  EXPECT_TRUE(contains(refusal_of(sources), "none cannot be read"));
+}
+
+TEST(ConfigCluster, a_short_secret_is_refused_without_showing_it) {
+  const std::string message = refusal_of(cluster_with({{"cluster.secret", "hunter2", "--set"}}));
+  EXPECT_TRUE(contains(message, "cluster.secret has 7 characters: at least 16")) << message;
+  EXPECT_FALSE(contains(message, "hunter2")) << message;
+  EXPECT_FALSE(contains(refusal_of_text("[cluster]\nsecret = 12345\n"), "12345"));
+}
+
+TEST(ConfigCluster, election_timeouts_that_elect_for_nothing_are_refused) {
+  EXPECT_TRUE(contains(refusal_of(with({{"tuning.raft.heartbeat_ms", "100", "--set"}})),
+                       "tuning.raft.election_min_ms = 250: at least 3 heartbeats"));
+  EXPECT_TRUE(
+      contains(refusal_of(with({{"tuning.raft.election_max_ms", "260", "--set"}})),
+               "tuning.raft.election_max_ms = 260: at least election_min_ms 250 + heartbeat_ms 50 = 300"));
 }
 
 std::expected<CommandLine, CommandLineExit> parse(std::vector<const char*> arguments) {

@@ -72,6 +72,7 @@ class NoNet final : public io::Net {
   void resume_receive(io::ConnectionId) override { unused(); }
   void release(io::ReceiveLoan) override { unused(); }
   void close(io::ConnectionId) override { unused(); }
+  void detach(io::ConnectionId) override { unused(); }
 
  private:
   [[noreturn]] static void unused() { ESC_UNREACHABLE("the group used the network"); }

@@ -39,9 +39,32 @@ struct NodeConfig {
   std::string cluster_id;  // empty = whatever the data directory says, or a fresh one at first start
 };
 
+// One line of cluster.nodes: the same list in every node's configuration.
+struct ClusterNode {
+  NodeId id{};
+  HostPort peer;   // where the other nodes connect to
+  HostPort kafka;  // where clients connect to, as they are told
+  friend bool operator==(const ClusterNode&, const ClusterNode&) = default;
+};
+// "1=peer-host:port/kafka-host:port,2=...": the list in one line, as --set takes it.
+[[nodiscard]] Result<std::vector<ClusterNode>> parse_cluster_nodes(std::string_view text);
+
+// [cluster]. Without any of its keys: a single node.
+struct ClusterConfig {
+  std::string id;                  // the same on every node
+  std::string secret;              // nodes prove to each other that they know it; never printed
+  std::string secret_file;         // ...or the file that holds it
+  std::vector<ClusterNode> nodes;  // ascending by id
+  [[nodiscard]] bool configured() const {
+    return !id.empty() || !secret.empty() || !secret_file.empty() || !nodes.empty();
+  }
+  [[nodiscard]] const ClusterNode* find(NodeId node) const;
+};
+
 // [kafka]
 struct KafkaConfig {
-  HostPort listen{"127.0.0.1", 9092};
+  HostPort listen{"127.0.0.1", 9092};  // of a cluster, unless set: the node's own in cluster.nodes
+  bool listen_is_set = false;
   std::optional<HostPort> advertise;  // what clients are told; unset = `listen` with the bound port
 };
 
@@ -89,6 +112,14 @@ struct CheckpointTuning {
   std::uint64_t bytes = 64 * kMiB;  // applied but not yet checkpointed
 };
 
+// [tuning.raft]: how fast a cluster notices that a leader is gone. See raft::Timeouts.
+struct RaftTuning {
+  std::uint32_t heartbeat_ms = 50;
+  std::uint32_t election_min_ms = 250;
+  std::uint32_t election_max_ms = 400;
+  std::uint32_t disk_stall_ms = 300;  // 0: never
+};
+
 // [tuning.limits]
 struct LimitTuning {
   std::uint32_t connections_max = 10'000;         // of the node
@@ -112,6 +143,7 @@ struct TuningConfig {
   BatchTuning batch;
   WalTuning wal;
   CheckpointTuning checkpoint;
+  RaftTuning raft;
   LimitTuning limits;
 };
 
@@ -126,12 +158,16 @@ struct LogConfig {
   LogFormat format = LogFormat::text;
 };
 
+// Groups of a cluster that names no number: equal on all nodes, whatever their cores.
+inline constexpr std::uint32_t kClusterGroupsDefault = 3;
+
 struct Config {
   std::string profile = "laptop";  // name of the profile the tuning came from
   std::string data_dir;
   std::string wal_dir;       // equals data_dir unless set
-  std::uint32_t groups = 0;  // Raft groups of a new cluster; 0 = one per data core
+  std::uint32_t groups = 0;  // Raft groups of a new cluster; 0 = kClusterGroupsDefault, or one per data core
   NodeConfig node;
+  ClusterConfig cluster;
   KafkaConfig kafka;
   TopicDefaults topics;
   TuningConfig tuning;
@@ -164,7 +200,11 @@ struct ConfigSources {
 // Checks ranges that depend on several fields (memory arithmetic, frame and segment sizes, ...).
 [[nodiscard]] Status validate(const Config& config);
 
-// The configuration as a TOML file that loads to the same values, each key with a comment.
+// What is accepted but rarely meant, one sentence each.
+[[nodiscard]] std::vector<std::string> config_warnings(const Config& config);
+
+// The configuration as a TOML file that loads to the same values, each key with a comment. Secrets are not
+// shown.
 [[nodiscard]] std::string format_config(const Config& config);
 
 [[nodiscard]] std::vector<std::string_view> builtin_profile_names();

@@ -24,9 +24,17 @@
 
 namespace esc::broker {
 
+// A node as clients are told to find it.
+struct BrokerNode {
+  NodeId node;
+  std::string host;
+  std::uint16_t port = 0;
+};
+
 struct BrokerOptions {
   NodeId node{1};
-  std::string cluster_id;  // as clients see it
+  std::vector<BrokerNode> nodes;  // of the cluster, this one too; empty: a single node
+  std::string cluster_id;         // as clients see it
   std::string advertised_host;
   std::uint16_t advertised_port = 0;
   bool auto_create_topics = true;

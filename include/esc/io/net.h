@@ -48,6 +48,9 @@ class ConnectionHandler {
   virtual void on_closed(Errc reason) = 0;
   // Only for connections made by connect(): established.
   virtual void on_connected() {}
+  // Only after detach(), instead of on_closed: the connection is no longer this Net's, the socket is the
+  // handler's. Bytes that came before have been delivered; what comes later waits in the socket.
+  virtual void on_detached(AcceptedSocket) {}
 };
 
 class AcceptHandler {
@@ -82,6 +85,14 @@ class Net {
   virtual void release(ReceiveLoan loan) = 0;
   // Closes; on_closed follows from the loop. Ignored when the id is stale.
   virtual void close(ConnectionId connection) = 0;
+  // Gives the socket away, so that another core's Net can adopt it; on_detached follows from the loop (or
+  // on_closed, when the connection ends first). Only while no send is in flight and the receive is not
+  // paused; bytes that arrive before on_detached are still delivered here, so the protocol must have the
+  // other side silent at this point. Ignored when the id is stale.
+  virtual void detach(ConnectionId connection) = 0;
+  // Drops the connection (on_closed with Errc::timeout) when the other machine has acknowledged nothing
+  // for about this long, idle or not. Without it the limits of the loop's options hold, which suit clients.
+  virtual void set_peer_timeout(ConnectionId, std::uint32_t /*timeout_ms*/) {}
 };
 
 }  // namespace esc::io

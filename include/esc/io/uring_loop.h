@@ -66,6 +66,7 @@ struct LoopStats {
   std::uint64_t accept_errors = 0;
   std::uint64_t connections_opened = 0;
   std::uint64_t connections_closed = 0;
+  std::uint64_t connections_detached = 0;
   std::uint64_t connections_refused = 0;  // no free slot
   std::uint64_t receives = 0;
   std::uint64_t received_bytes = 0;
