@@ -14,19 +14,27 @@ std::uint32_t checksum_of(const Header& header) {
   return crc32c({reinterpret_cast<const std::byte*>(&header), offsetof(Header, header_crc)});
 }
 
-// A frame without entries has no payload and no indexes; one with entries has both.
+// A frame without entries has no payload and, unless it is a reset, no indexes; one with entries has both.
 bool fields_are_consistent(const FrameHeader& header) {
   if (header.lsn == 0 || header.durable_lsn >= header.lsn) return false;
   if (header.payload_bytes > kPayloadBytesMax) return false;
+  if (header.version == 1 && (header.commit_index != 0 || header.kind == FrameKind::reset)) return false;
   switch (header.kind) {
     case FrameKind::entries:
       return header.payload_bytes > 0 && header.first_index > 0 && header.last_index >= header.first_index;
     case FrameKind::hard_state:
     case FrameKind::watermark:
       return header.payload_bytes == 0 && header.first_index == 0 && header.last_index == 0;
+    case FrameKind::reset:
+      return header.payload_bytes == 0 && header.last_index > 0 &&
+             header.first_index == header.last_index + 1 && header.commit_index >= header.last_index;
     case FrameKind::none: return false;
   }
   return false;
+}
+
+bool is_readable(std::uint16_t version) {
+  return version >= kFormatVersionMin && version <= kFormatVersion;
 }
 
 }  // namespace
@@ -46,7 +54,7 @@ HeaderState read_frame_header(ByteView bytes, FrameHeader& header) {
   std::memcpy(&header, bytes.data(), sizeof header);
   if (header.magic != kFrameMagic) return HeaderState::absent;
   if (header.header_crc != checksum_of(header)) return HeaderState::damaged;
-  if (header.version != kFormatVersion) return HeaderState::unsupported;
+  if (!is_readable(header.version)) return HeaderState::unsupported;
   return fields_are_consistent(header) ? HeaderState::valid : HeaderState::damaged;
 }
 
@@ -74,7 +82,7 @@ HeaderState read_segment_header(ByteView block, SegmentHeader& header) {
   std::memcpy(&header, block.data(), sizeof header);
   if (header.magic != kSegmentMagic) return HeaderState::absent;
   if (header.header_crc != checksum_of(header)) return HeaderState::damaged;
-  return header.version == kFormatVersion ? HeaderState::valid : HeaderState::unsupported;
+  return is_readable(header.version) ? HeaderState::valid : HeaderState::unsupported;
 }
 
 }  // namespace esc::logfmt

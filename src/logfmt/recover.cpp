@@ -37,6 +37,7 @@ class Recoverer {
   Status check_segment(const SegmentFile& file, const SegmentHeader& header);
   Status follow_chain();
   Result<bool> accept(Candidate& segment, SegmentReader& from, std::uint64_t position);
+  void note_indexes(Candidate& segment, const FrameHeader& h);
   [[nodiscard]] bool continues_log(const Candidate& segment, const FoundFrame& found) const;
   Result<bool> continue_in_next_segment();
   Status look_beyond_the_end();
@@ -53,6 +54,7 @@ class Recoverer {
   LogIdentity identity_;
   const FrameVisitor& visitor_;
   RecoveredLog log_;
+  Index log_end_;                        // last index of the log as of the last accepted frame
   std::vector<Candidate> candidates_;    // valid headers, by generation
   std::vector<std::size_t> unreadable_;  // files without a valid header
   std::size_t end_segment_ = 0;          // candidate that holds the end of the log
@@ -91,8 +93,9 @@ Status Recoverer::read_headers() {
     const HeaderState state =
         block->size() < sizeof header ? HeaderState::damaged : read_segment_header(*block, header);
     if (state == HeaderState::unsupported)
-      return fail(Errc::unsupported, fmt::format("{} at byte 0: format version {}, this program reads {}",
-                                                 files_[i].name, header.version, kFormatVersion));
+      return fail(Errc::unsupported,
+                  fmt::format("{} at byte 0: format version {}, this program reads {} to {}", files_[i].name,
+                              header.version, kFormatVersionMin, kFormatVersion));
     // Files get their size before their name, so that a short one has been cut.
     if (files_[i].bytes < 2 * kSegmentHeaderBytes)
       return fail(Errc::corruption, fmt::format("{} at byte {}: the file has been cut to {} bytes",
@@ -145,10 +148,23 @@ Result<bool> Recoverer::accept(Candidate& segment, SegmentReader& from, std::uin
   result.role = SegmentRole::live;
   result.used_bytes = position + bytes;
   result.last_lsn = Lsn{h.lsn};
-  result.last_index_max = std::max(result.last_index_max, Index{h.last_index});
+  note_indexes(segment, h);
   if (Status s = visitor_(h, (*found)->payload); !s)
     return fail(s.error().code, explain(s.error(), segment, position));
   return true;
+}
+
+// A frame that starts at or below the end of the log supersedes what was there; a reset, everything.
+void Recoverer::note_indexes(Candidate& segment, const FrameHeader& h) {
+  if (h.kind != FrameKind::entries && h.kind != FrameKind::reset) return;
+  const bool reset = h.kind == FrameKind::reset;
+  if (reset || h.first_index <= log_end_.value()) {
+    const Index keep = reset ? Index{0} : Index{h.first_index}.prev();
+    for (Candidate& earlier : candidates_)
+      earlier.result.last_index_max = std::min(earlier.result.last_index_max, keep);
+  }
+  log_end_ = Index{h.last_index};
+  if (!reset) segment.result.last_index_max = log_end_;
 }
 
 // The visitor knows entries, not files: its objection gets the place, and the likely cause.
@@ -217,8 +233,8 @@ Status Recoverer::describe_end(Candidate& segment) {
   const FoundFrame& f = **found;
   const FrameHeader& h = f.header;
   if (f.state == HeaderState::unsupported)
-    return fail(Errc::unsupported, fmt::format("{}: frame of format version {}, this program reads {}",
-                                               place_of_end(), h.version, kFormatVersion));
+    return fail(Errc::unsupported, fmt::format("{}: frame of format version {}, this program reads {} to {}",
+                                               place_of_end(), h.version, kFormatVersionMin, kFormatVersion));
   if (f.state != HeaderState::valid) {
     end_detail_ = "the header checksum is wrong";
     note_torn(fmt::format("{}: {}", place_of_end(), end_detail_));

@@ -34,6 +34,17 @@ class LiveBytes {
       --count_;
     }
   }
+  // Entries from `first` on are superseded: their bytes leave with what is before them.
+  void truncate(Index first) {
+    for (std::size_t i = 0; i < count_; ++i) {
+      Mark& mark = marks_[(first_ + i) % kMarks];
+      mark.last_index = std::min(mark.last_index, first.prev());
+    }
+  }
+  void clear() {
+    released_ = written_;
+    count_ = 0;
+  }
   [[nodiscard]] std::uint64_t bytes() const { return written_ - released_; }
 
  private:

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "direct_io.h"
 #include "directory.h"
@@ -42,8 +43,13 @@ class Opener {
   Status create();
   Status recover(const DirectoryListing& listing, Index after,
                  const std::function<Status(const RecoveredFrame&)>& on_frame);
-  Status see_frame(const logfmt::FrameHeader& header, ByteView payload, Index after,
+  Status see_frame(const logfmt::FrameHeader& header, ByteView payload,
                    const std::function<Status(const RecoveredFrame&)>& on_frame);
+  Status check_commit(const logfmt::FrameHeader& header) const;
+  void note_entries(const logfmt::FrameHeader& header);
+  void note_reset(const logfmt::FrameHeader& header);
+  Status report_end(const logfmt::RecoveredLog& log);
+  [[nodiscard]] std::string explain_gap(const logfmt::RecoveredLog& log) const;
   Status take_over(const logfmt::RecoveredLog& log);
   Status open_for_writing(Segment& segment);
   [[nodiscard]] std::string path_of(std::uint64_t number) const {
@@ -59,7 +65,19 @@ class Opener {
                             LiveBytes(std::max<std::uint64_t>(options_.bytes_max / 256, 64 * kKiB))};
   std::vector<std::uint64_t> numbers_;  // of the files given to recovery, in its order
   std::vector<std::uint64_t> sizes_;
-  Index covered_;  // entries up to here are known, for the check of gaps
+  Index end_;     // last index of the log as of the last frame seen; 0 when it holds nothing
+  Index commit_;  // highest commit index seen
+  Index after_;   // what the checkpoint covers
+  Term reset_term_;
+  Index known_;       // the log without gap goes to here, what the checkpoint covers included
+  Index frames_end_;  // last index in start_.frames
+  // Frames behind missing entries: damage, unless a later frame supersedes them. Then the missing entries
+  // were superseded too, and their segment was recycled.
+  struct Gap {
+    logfmt::FrameHeader frame;
+    Index missing;
+  };
+  std::optional<Gap> gap_;
 };
 
 // The log's own id makes its frames recognisable among the remains of other logs, and unguessable for
@@ -99,26 +117,118 @@ Status Opener::create() {
   return {};
 }
 
-Status Opener::see_frame(const logfmt::FrameHeader& header, ByteView payload, Index after,
+// A frame may void entries, but not committed ones.
+Status Opener::check_commit(const logfmt::FrameHeader& header) const {
+  if (header.kind == logfmt::FrameKind::reset) {
+    if (header.last_index >= commit_.value()) return {};
+    return fail(Errc::corruption,
+                fmt::format("frame LSN {} resets the log to index {}, but entries up to {} were committed",
+                            header.lsn, header.last_index, commit_.value()));
+  }
+  const Index first{header.first_index};
+  if (first <= commit_)
+    return fail(Errc::corruption,
+                fmt::format("frame LSN {} supersedes entries from {} on, but those up to {} were committed",
+                            header.lsn, first.value(), commit_.value()));
+  return {};
+}
+
+void Opener::note_entries(const logfmt::FrameHeader& header) {
+  const Index first{header.first_index};
+  std::vector<FrameRecord>& frames = start_.frames;
+  // Before a gap that the checkpoint covers nothing can be read any more.
+  if (first > frames_end_.next()) frames.clear();
+  frames_end_ = Index{header.last_index};
+  while (!frames.empty() && frames.back().first_index >= first) frames.pop_back();
+  frames.push_back({.first_index = first,
+                    .lsn = Lsn{header.lsn},
+                    .term = Term{header.term},
+                    .generation = header.generation,
+                    .block = header.block,
+                    .payload_bytes = header.payload_bytes});
+}
+
+void Opener::note_reset(const logfmt::FrameHeader& header) {
+  start_.frames.clear();
+  start_.live_bytes.clear();
+  frames_end_ = Index{header.last_index};
+  report_.reset_index = Index{header.last_index};
+  reset_term_ = Term{header.term};
+}
+
+Status Opener::see_frame(const logfmt::FrameHeader& header, ByteView payload,
                          const std::function<Status(const RecoveredFrame&)>& on_frame) {
   report_.frames += 1;
-  if (header.kind != logfmt::FrameKind::entries) return {};
+  const bool entries = header.kind == logfmt::FrameKind::entries;
+  const bool reset = header.kind == logfmt::FrameKind::reset;
+  if (!entries && !reset) {
+    commit_ = std::max(commit_, Index{header.commit_index});
+    return {};
+  }
+  if (Status s = check_commit(header); !s) return s;
   const Index first{header.first_index};
-  const Index last{header.last_index};
-  if (report_.first_index.value() == 0 || first < report_.first_index) report_.first_index = first;
-  report_.last_index = last;
+  const bool supersedes = reset || first <= end_;
+  if (entries && supersedes) start_.live_bytes.truncate(first);
+  if (entries) start_.live_bytes.add(Index{header.last_index}, logfmt::frame_bytes(header.payload_bytes));
+  end_ = Index{header.last_index};
   report_.last_term = Term{header.term};
-  start_.live_bytes.add(last, logfmt::frame_bytes(header.payload_bytes));
-  if (last <= after) return {};
-  if (first > covered_.next())
-    return fail(
-        Errc::corruption,
-        fmt::format(
-            "frame LSN {} starts with entry {}, but the entries {} to {} are neither in the log nor in "
-            "the checkpoint: a segment is missing or damaged",
-            header.lsn, first.value(), covered_.value() + 1, first.value() - 1));
-  covered_ = last;
-  return on_frame({Lsn{header.lsn}, Term{header.term}, first, last, payload});
+  commit_ = std::max(commit_, Index{header.commit_index});
+  const bool behind_gap = entries && first > known_.next();
+  if (behind_gap && !gap_) gap_ = Gap{header, known_.next()};
+  if (behind_gap) return {};
+  gap_.reset();
+  known_ = std::max(end_, after_);
+  if (entries) note_entries(header);
+  if (reset) note_reset(header);
+  if (end_ <= after_ && !supersedes) return {};
+  return on_frame({.kind = reset ? RecoveredFrame::Kind::reset : RecoveredFrame::Kind::entries,
+                   .lsn = Lsn{header.lsn},
+                   .term = Term{header.term},
+                   .first_index = Index{header.first_index},
+                   .last_index = end_,
+                   .commit = std::min(commit_, end_),
+                   .payload = payload});
+}
+
+std::string Opener::explain_gap(const logfmt::RecoveredLog& log) const {
+  const logfmt::FrameHeader& frame = gap_->frame;
+  std::string message;
+  for (const logfmt::RecoveredSegment& segment : log.segments)
+    if (segment.role == logfmt::SegmentRole::live && segment.generation == frame.generation)
+      message = fmt::format("{} at byte {}: ", path_of(numbers_[segment.file]),
+                            std::uint64_t{frame.block} * kBlockBytes);
+  message += fmt::format(
+      "frame LSN {} starts with entry {}, but the entries {} to {} are neither in the log nor in the "
+      "checkpoint: a segment is missing or damaged",
+      frame.lsn, frame.first_index, gap_->missing.value(), frame.first_index - 1);
+  for (const logfmt::RecoveredSegment& segment : log.segments)
+    if (segment.role == logfmt::SegmentRole::unknown)
+      message +=
+          fmt::format("; {} at byte 0: the segment header is unreadable", path_of(numbers_[segment.file]));
+  return message;
+}
+
+// After the last frame: what the log is now.
+Status Opener::report_end(const logfmt::RecoveredLog& log) {
+  if (gap_) return fail(Errc::corruption, explain_gap(log));
+  // Entries leave the log only when a checkpoint covers them, so that committed ones are in one or the other.
+  if (commit_ > std::max(end_, after_))
+    return fail(Errc::corruption,
+                fmt::format("{}: entries up to {} were committed, but the log ends at {} and the checkpoint "
+                            "covers {}: one of the two is older than the other",
+                            options_.directory, commit_.value(), end_.value(), after_.value()));
+  std::vector<FrameRecord>& frames = start_.frames;
+  report_.last_index = end_;
+  report_.first_index = frames.empty() ? end_.next() : frames.front().first_index;
+  report_.commit = commit_;
+  if (report_.reset_index == after_ && after_.value() > 0) report_.after_term = reset_term_;
+  for (const FrameRecord& frame : frames)
+    if (frame.first_index <= after_ && after_ <= end_) report_.after_term = frame.term;
+  // Behind the checkpoint the log goes on after a gap.
+  if (end_ < after_) frames.clear();
+  start_.last_index = std::max(end_, after_);
+  start_.commit = commit_;
+  return {};
 }
 
 Status Opener::recover(const DirectoryListing& listing, Index after,
@@ -133,10 +243,11 @@ Status Opener::recover(const DirectoryListing& listing, Index after,
     numbers_.push_back(segment.number);
     sizes_.push_back(segment.bytes);
   }
-  covered_ = after;
+  after_ = after;
+  known_ = after;
   auto log =
       logfmt::recover(inputs, start_.pool.identity, [&](const logfmt::FrameHeader& header, ByteView payload) {
-        return see_frame(header, payload, after, on_frame);
+        return see_frame(header, payload, on_frame);
       });
   if (!log) return std::unexpected(log.error());
   report_.last_lsn = Lsn{log->last.lsn};
@@ -144,6 +255,7 @@ Status Opener::recover(const DirectoryListing& listing, Index after,
   report_.bytes_scanned = log->bytes_scanned;
   report_.torn_tail = log->torn_tail;
   report_.torn_detail = log->torn_detail;
+  if (Status s = report_end(*log); !s) return s;
   return take_over(*log);
 }
 
@@ -204,17 +316,23 @@ Result<std::unique_ptr<Log>> Opener::run(Index after,
   start_.pool.identity = {options_.cluster_id, 0, options_.node, options_.group};
   Status ready = listing->segments.empty() ? create() : recover(*listing, after, on_frame);
   if (!ready) return std::unexpected(ready.error());
-  if (report_.first_index.value() == 0) report_.first_index = report_.last_index.next();
+  if (listing->segments.empty()) {
+    report_.first_index = Index{1};
+    start_.last_index = after;
+  }
+  std::uint64_t bytes = 0;
   std::uint64_t smallest = std::min(options_.segment_bytes, options_.initial_segment_bytes);
   for (auto* list : {&start_.live, &start_.spares, &start_.released}) {
     for (Segment& segment : *list) {
       if (Status s = open_for_writing(segment); !s) return std::unexpected(s.error());
       smallest = std::min(smallest, segment.bytes);
+      bytes += segment.bytes;
     }
   }
   if (Status s = files_.sync_directory(options_.directory); !s) return std::unexpected(s.error());
   const std::size_t existing = start_.live.size() + start_.spares.size() + start_.released.size();
   start_.pool.segments_max = existing + options_.bytes_max / smallest + 1;
+  start_.frames_max = std::max(bytes, options_.bytes_max) / kBlockBytes;
   return std::make_unique<LogFile>(disk_, files_, clock_, options_, std::move(start_));
 }
 

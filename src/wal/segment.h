@@ -18,8 +18,9 @@ struct Segment {
   std::uint64_t bytes = 0;       // size of the file
   std::uint64_t used_bytes = logfmt::kSegmentHeaderBytes;
   io::FileHandle file{};
-  Lsn last_lsn{};          // of its last frame
-  Index last_index_max{};  // highest index of any entry in it
+  Lsn last_lsn{};             // of its last frame
+  Index last_index_max{};     // highest index of any entry in it that is not superseded
+  std::uint32_t readers = 0;  // reads in flight: it must not be recycled
   [[nodiscard]] std::uint64_t room() const { return bytes - used_bytes; }
 };
 
@@ -31,6 +32,11 @@ class SegmentQueue {
   [[nodiscard]] std::size_t size() const { return size_; }
   Segment& front() { return at(0); }
   Segment& back() { return at(size_ - 1); }
+  Segment* find(std::uint64_t generation) {
+    for (std::size_t i = 0; i < size_; ++i)
+      if (at(i).generation == generation) return &at(i);
+    return nullptr;
+  }
   [[nodiscard]] const Segment& front() const { return const_cast<SegmentQueue*>(this)->at(0); }
   [[nodiscard]] const Segment& back() const { return const_cast<SegmentQueue*>(this)->at(size_ - 1); }
   void push_back(const Segment& segment) {

@@ -26,6 +26,7 @@ FrameHeader sample_header(std::uint32_t payload_bytes) {
   header.first_index = 8;
   header.last_index = 9;
   header.durable_lsn = 5;
+  header.commit_index = 4;
   header.payload_bytes = payload_bytes;
   return header;
 }
@@ -55,7 +56,7 @@ TEST(Frame, padding_is_zeroed) {
 TEST(Frame, bytes_are_where_the_document_says) {
   const auto frame = sealed_frame(8);
   EXPECT_EQ(load_le<std::uint32_t>(frame.data()), 0x46435345U);
-  EXPECT_EQ(load_le<std::uint16_t>(frame.data() + 4), 1U);
+  EXPECT_EQ(load_le<std::uint16_t>(frame.data() + 4), 2U);
   EXPECT_EQ(load_le<std::uint8_t>(frame.data() + 6), 1U);
   EXPECT_EQ(load_le<std::uint64_t>(frame.data() + 8), 0x1122334455667788U);
   EXPECT_EQ(load_le<std::uint64_t>(frame.data() + 32), 3U);
@@ -63,6 +64,7 @@ TEST(Frame, bytes_are_where_the_document_says) {
   EXPECT_EQ(load_le<std::uint64_t>(frame.data() + 48), 6U);
   EXPECT_EQ(load_le<std::uint64_t>(frame.data() + 80), 5U);
   EXPECT_EQ(load_le<std::uint32_t>(frame.data() + 100), 8U);
+  EXPECT_EQ(load_le<std::uint64_t>(frame.data() + 112), 4U);
 }
 
 TEST(Frame, every_bit_of_header_and_payload_is_protected) {
@@ -90,7 +92,7 @@ TEST(Frame, an_impossible_header_with_a_right_checksum_is_damaged) {
     return read_frame_header(bytes, read);
   };
   EXPECT_EQ(state_with([](FrameHeader&) {}), HeaderState::valid);
-  EXPECT_EQ(state_with([](FrameHeader& h) { h.version = 2; }), HeaderState::unsupported);
+  EXPECT_EQ(state_with([](FrameHeader& h) { h.version = 3; }), HeaderState::unsupported);
   EXPECT_EQ(state_with([](FrameHeader& h) { h.payload_bytes = UINT32_MAX; }), HeaderState::damaged);
   EXPECT_EQ(state_with([](FrameHeader& h) { h.durable_lsn = h.lsn; }), HeaderState::damaged);
   EXPECT_EQ(state_with([](FrameHeader& h) { h.last_index = 0; }), HeaderState::damaged);

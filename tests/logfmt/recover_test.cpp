@@ -370,7 +370,7 @@ TEST(Recover, a_newer_format_is_not_touched) {
   const auto a = f.add_segment(1);
   SegmentHeader header;
   ASSERT_EQ(read_segment_header(f.segments[a], header), HeaderState::valid);
-  header.version = 2;
+  header.version = 3;
   seal_segment_header(f.segments[a].data(), header);
   const auto log = f.recover();
   ASSERT_FALSE(log);

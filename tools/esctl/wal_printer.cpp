@@ -20,6 +20,7 @@ const char* kind_name(logfmt::FrameKind kind) {
     case logfmt::FrameKind::entries: return "entries";
     case logfmt::FrameKind::hard_state: return "hard_state";
     case logfmt::FrameKind::watermark: return "watermark";
+    case logfmt::FrameKind::reset: return "reset";
   }
   return "unknown";
 }

@@ -20,7 +20,10 @@ namespace esc::logfmt {
 
 inline constexpr std::uint32_t kFrameMagic = 0x46435345;    // "ESCF"
 inline constexpr std::uint32_t kSegmentMagic = 0x53435345;  // "ESCS"
-inline constexpr std::uint16_t kFormatVersion = 1;
+// Version 1 knew neither commit indexes nor resets; it is still read, what is written is version 2. A program
+// that only knows version 1 refuses version 2.
+inline constexpr std::uint16_t kFormatVersion = 2;
+inline constexpr std::uint16_t kFormatVersionMin = 1;
 inline constexpr std::uint32_t kFrameHeaderBytes = 128;
 inline constexpr std::uint32_t kSegmentHeaderBytes = kBlockBytes;
 // Bound of one payload: more is never written, so a larger length is damage.
@@ -40,9 +43,10 @@ enum class FrameKind : std::uint8_t {
   none = 0,
   entries = 1,     // payload holds entries [first_index, last_index] of `term`
   hard_state = 2,  // no payload: a new (vote_term, voted_for)
-  watermark = 3,   // no payload: only a newer durable_lsn
+  watermark = 3,   // no payload: only a newer durable_lsn or commit_index
+  reset = 4,       // no payload: everything before is void; the log goes on after index last_index of `term`
 };
-inline constexpr std::uint8_t kFrameKindMax = 3;
+inline constexpr std::uint8_t kFrameKindMax = 4;
 
 struct FrameHeader {
   std::uint32_t magic = kFrameMagic;
@@ -57,17 +61,19 @@ struct FrameHeader {
   std::uint32_t epoch = 0;        // times this log was opened for writing; never decreases along the log
   std::uint32_t block = 0;        // position in the segment, in 4 KiB blocks
   std::uint64_t lsn = 0;          // frame sequence number, dense from 1
-  std::uint64_t term = 0;         // of the entries
-  std::uint64_t first_index = 0;  // 0 without entries
-  std::uint64_t last_index = 0;   // 0 without entries
+  std::uint64_t term = 0;         // of the entries; reset: of entry last_index
+  std::uint64_t first_index = 0;  // 0 without entries; reset: last_index + 1
+  std::uint64_t last_index = 0;   // 0 without entries; reset: the log holds nothing up to here
   std::uint64_t durable_lsn = 0;  // every frame up to this one was durable when this one was sealed
   std::uint64_t vote_term = 0;    // hard state as of this frame, in every frame
   std::uint32_t voted_for = 0;
   std::uint32_t payload_bytes = 0;
   std::uint32_t payload_crc = 0;   // CRC32C of the payload
   std::uint32_t previous_crc = 0;  // header_crc of the frame with lsn - 1; 0 for the first of a log
-  std::uint64_t reserved0 = 0;
-  std::uint32_t reserved1 = 0;
+  // Every entry up to this index is committed, and in the log that ends with this frame (or released
+  // before); 0 = none known. Never falls along the log. Version 1: always 0.
+  std::uint64_t commit_index = 0;
+  std::uint32_t reserved = 0;
   std::uint32_t header_crc = 0;  // CRC32C of the 124 bytes before
 
   [[nodiscard]] LogIdentity identity() const { return {cluster_id, log_id, NodeId{node}, GroupId{group}}; }
@@ -81,6 +87,7 @@ static_assert(offsetof(FrameHeader, lsn) == 48);
 static_assert(offsetof(FrameHeader, durable_lsn) == 80);
 static_assert(offsetof(FrameHeader, voted_for) == 96);
 static_assert(offsetof(FrameHeader, payload_crc) == 104);
+static_assert(offsetof(FrameHeader, commit_index) == 112);
 static_assert(offsetof(FrameHeader, header_crc) == 124);
 static_assert(std::is_trivially_copyable_v<FrameHeader>);
 
@@ -116,7 +123,7 @@ enum class HeaderState : std::uint8_t {
   valid,
   absent,       // no magic: zeroes, or the middle of something else
   damaged,      // magic, but checksum or fields are wrong
-  unsupported,  // checksum right, version newer than ours
+  unsupported,  // checksum right, version not one of ours
 };
 [[nodiscard]] std::string_view to_string(HeaderState state);
 

@@ -80,7 +80,7 @@ struct RecoveredSegment {
   std::uint64_t number = 0;
   std::uint64_t used_bytes = kSegmentHeaderBytes;  // end of its last accepted frame
   Lsn last_lsn{};
-  Index last_index_max{};  // highest index of any entry in it, superseded ones included
+  Index last_index_max{};  // highest index of any entry in it that no later frame supersedes
 };
 
 struct RecoveredLog {
