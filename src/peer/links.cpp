@@ -189,7 +189,7 @@ void Links::accept(const Hello& hello, io::AcceptedSocket socket) {
     if (refusal == Refusal::wrong_node) detail = "it looked for node " + std::to_string(hello.to.value());
     if (refusal == Refusal::wrong_group)
       detail = "it looked for group " + std::to_string(hello.group.value());
-    log_refusal(nullptr, hello.from, refusal, false, detail);
+    log_refusal(find(hello.from), hello.from, refusal, false, detail);
   }
   Channel* const channel = take_channel();
   if (channel == nullptr) {

@@ -9,7 +9,7 @@ namespace esc::replica {
 namespace {
 
 constexpr std::uint64_t kMagic = 0x31544b5043435345;  // "ESCCPKT1"
-constexpr std::uint32_t kVersion = 1;
+constexpr std::uint32_t kVersion = 2;
 constexpr std::size_t kPrefixBytes = 16;
 constexpr std::size_t kPartitionBytesMin = 16 + 4 + 4 + 8 + 4 + 8 + 8 + 4;
 
@@ -46,7 +46,33 @@ CheckpointPartition decode_partition(ByteReader& reader) {
   return partition;
 }
 
+template <std::size_t Capacity>
+bool decode_members(ByteReader& reader, FixedVector<NodeId, Capacity>& out) {
+  const std::uint32_t count = reader.count(4);
+  if (count > Capacity) return false;
+  for (std::uint32_t i = 0; i < count; ++i) {
+    const NodeId node(reader.number<std::uint32_t>());
+    if (node == NodeId(0) || (!out.empty() && node <= out.back())) return false;
+    out.push_back(node);
+  }
+  return true;
+}
+
 }  // namespace
+
+void encode_configuration(const raft::Configuration& configuration, ByteWriter& writer) {
+  writer.number(static_cast<std::uint32_t>(configuration.voters.size()));
+  for (const NodeId node : configuration.voters) writer.number(node.value());
+  writer.number(static_cast<std::uint32_t>(configuration.learners.size()));
+  for (const NodeId node : configuration.learners) writer.number(node.value());
+}
+
+std::optional<raft::Configuration> decode_configuration(ByteReader& reader) {
+  raft::Configuration configuration;
+  if (!decode_members(reader, configuration.voters) || configuration.voters.empty()) return std::nullopt;
+  if (!decode_members(reader, configuration.learners)) return std::nullopt;
+  return configuration;
+}
 
 void encode_checkpoint(const Checkpoint& checkpoint, std::vector<std::byte>& out) {
   const std::size_t start = out.size();
@@ -57,6 +83,7 @@ void encode_checkpoint(const Checkpoint& checkpoint, std::vector<std::byte>& out
   writer.number(checkpoint.group.value());
   writer.number(checkpoint.applied.value());
   writer.number(checkpoint.applied_term.value());
+  encode_configuration(checkpoint.configuration, writer);
   writer.blob(checkpoint.metadata);
   writer.number(static_cast<std::uint32_t>(checkpoint.partitions.size()));
   for (const CheckpointPartition& partition : checkpoint.partitions) encode_partition(writer, partition);
@@ -80,13 +107,16 @@ Result<Checkpoint> decode_checkpoint(ByteView bytes, const std::string& path) {
   if (reader.number<std::uint64_t>() != kMagic) return damaged("it is not a checkpoint file");
   if (const auto version = reader.number<std::uint32_t>(); version != kVersion) {
     return fail(Errc::unsupported, "checkpoint " + path + " has format version " + std::to_string(version) +
-                                       ", this build reads version 1: use the build that wrote it");
+                                       ", this build reads version 2: use the build that wrote it");
   }
   if (reader.number<std::uint32_t>() != checked.size() - kPrefixBytes) return damaged("its length is wrong");
   Checkpoint checkpoint;
   checkpoint.group = GroupId(reader.number<std::uint32_t>());
   checkpoint.applied = Index(reader.number<std::uint64_t>());
   checkpoint.applied_term = Term(reader.number<std::uint64_t>());
+  const auto configuration = decode_configuration(reader);
+  if (!configuration) return damaged("its list of members makes no sense");
+  checkpoint.configuration = *configuration;
   const ByteView metadata = reader.blob();
   checkpoint.metadata.assign(metadata.begin(), metadata.end());
   const std::uint32_t partitions = reader.count(kPartitionBytesMin);

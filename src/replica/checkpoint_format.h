@@ -4,9 +4,12 @@
 //   magic u64, version u32, body bytes u32, body, CRC-32C of all before
 #pragma once
 
+#include <optional>
 #include <vector>
 
+#include "esc/base/byte_codec.h"
 #include "esc/base/result.h"
+#include "esc/raft/configuration.h"
 #include "esc/replica/partition.h"
 
 namespace esc::replica {
@@ -20,7 +23,8 @@ struct Checkpoint {
   GroupId group;
   Index applied;
   Term applied_term;
-  std::vector<std::byte> metadata;  // of the listener
+  raft::Configuration configuration;  // in force at `applied`
+  std::vector<std::byte> metadata;    // of the listener
   std::vector<CheckpointPartition> partitions;
 };
 
@@ -28,6 +32,10 @@ struct Checkpoint {
 void encode_checkpoint(const Checkpoint& checkpoint, std::vector<std::byte>& out);
 // `path` is for the message only.
 [[nodiscard]] Result<Checkpoint> decode_checkpoint(ByteView bytes, const std::string& path);
+
+// Also the body of a `configuration` entry. Decoding reads from `reader`; nothing when it makes no sense.
+void encode_configuration(const raft::Configuration& configuration, ByteWriter& writer);
+[[nodiscard]] std::optional<raft::Configuration> decode_configuration(ByteReader& reader);
 
 inline constexpr std::uint64_t kCheckpointBytesMax = 256 * kMiB;
 

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 
+#include "peer_sender.h"
+#include "snapshot_fetch.h"
+
 namespace esc::replica {
 namespace {
 
@@ -14,8 +17,14 @@ void Checkpointer::recovered(Index applied, Nanos now) {
   last_ = now;
 }
 
+// Committed may be more than durable here (a majority of others has it); the WAL must not be recycled beyond
+// what it has itself.
+Index Checkpointer::target() const {
+  return std::min(group_.commit_, group_.core_->durable_index());
+}
+
 bool Checkpointer::due(Nanos now) const {
-  if (now < retry_at_ || group_.commit_ == group_.checkpointed_ || group_.replaying_) return false;
+  if (now < retry_at_ || group_.replaying_ || target() <= group_.checkpointed_) return false;
   if (group_.shutting_down_) return !group_.ring_.has_queued() && group_.wal_->in_flight() == 0;
   return now - last_ >= group_.options_.checkpoint_interval ||
          group_.bytes_since_checkpoint_ >= group_.options_.checkpoint_bytes ||
@@ -49,9 +58,23 @@ void Checkpointer::begin(Nanos now) {
   phase_ = Phase::draining;
   started_ = now;
   error_ = Errc::ok;
-  target_ = group_.commit_;
+  target_ = target();
   target_term_ = group_.core_->log().term_at(target_);
   group_.bytes_since_checkpoint_ = 0;
+}
+
+void Checkpointer::install(Index index, Term term, const raft::Configuration& configuration) {
+  ESC_ASSERT(idle());
+  phase_ = Phase::syncing;
+  installing_ = true;
+  started_ = group_.now_;
+  error_ = Errc::ok;
+  target_ = index;
+  target_term_ = term;
+  checkpoint_.configuration = configuration;
+  cursor_ = 0;
+  checkpoint_.partitions.resize(group_.partition_list_.size());
+  sync_some();
 }
 
 // The oldest entry that is not applied lies above the target.
@@ -59,8 +82,8 @@ bool Checkpointer::drained() {
   drain_cursor_ = std::max(drain_cursor_, group_.ring_.entry_front());
   for (; drain_cursor_ < group_.commit_sequence_; ++drain_cursor_) {
     const EntryRecord& record = group_.ring_.entry(drain_cursor_);
-    if (record.index > target_) break;
-    if (!record.applied) return false;
+    if (record.applied) continue;  // also what was superseded, whose index says nothing
+    return record.index > target_;
   }
   return true;
 }
@@ -106,6 +129,7 @@ void Checkpointer::start_file() {
   std::erase_if(checkpoint_.partitions, [this](const CheckpointPartition& record) {
     return group_.find(record.identity.id) == nullptr;
   });
+  if (!installing_) checkpoint_.configuration = group_.core_->configurations().in_force_at(target_);
   checkpoint_.metadata.clear();
   group_.listener_.save_metadata(group_.options_.id, checkpoint_.metadata);
   bytes_.clear();
@@ -172,7 +196,9 @@ void Checkpointer::on_step_done() {
 // the dirty pages, and only the WAL still has the bytes.
 void Checkpointer::give_up(Errc code, const char* what) {
   phase_ = Phase::idle;
+  installing_ = false;
   if (code == Errc::no_space) {
+    if (group_.fetch_ != nullptr) group_.fetch_->checkpoint_failed();
     retry_at_ = group_.now_ + kRetryAfter;
     group_.log_.warn("checkpoint_delayed", {{"group", group_.options_.id}, {"while", what}, {"cause", code}});
     return;
@@ -184,12 +210,20 @@ void Checkpointer::give_up(Errc code, const char* what) {
 
 void Checkpointer::finish() {
   phase_ = Phase::idle;
+  group_.checkpointed_before_ = group_.checkpointed_;
   group_.checkpointed_ = target_;
   last_ = group_.now_;
   ++group_.stats_.checkpoints;
   group_.stats_.last_checkpoint_duration = group_.now_ - started_;
-  group_.wal_->release_through(target_);
-  group_.core_->compacted(target_);
+  if (installing_) {
+    installing_ = false;
+    group_.checkpointed_before_ = target_;
+    for (Partition* partition : group_.partition_list_) partition->log().release_removed();
+    return group_.snapshot_installed();
+  }
+  const Index released = group_.releasable();
+  group_.wal_->release_through(released);
+  group_.core_->compacted(released);
   for (Partition* partition : group_.partition_list_) partition->log().release_removed();
 }
 

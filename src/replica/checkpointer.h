@@ -23,6 +23,9 @@ class Checkpointer {
   std::uint32_t do_work(Nanos now);
   [[nodiscard]] bool idle() const { return phase_ == Phase::idle; }
   [[nodiscard]] bool wants_all_applied() const { return phase_ == Phase::draining; }
+  // The state now in the files is a snapshot at `index`: makes it durable, then Group::snapshot_installed.
+  // Only when idle().
+  void install(Index index, Term term, const raft::Configuration& configuration);
   // After recovery: what the newest checkpoint file covers.
   void recovered(Index applied, Nanos now);
 
@@ -39,6 +42,7 @@ class Checkpointer {
     bool busy = false;
   };
 
+  [[nodiscard]] Index target() const;
   [[nodiscard]] bool due(Nanos now) const;
   [[nodiscard]] bool drained();
   void begin(Nanos now);
@@ -55,6 +59,7 @@ class Checkpointer {
   Step step_ = Step::open;
   Index target_;
   Term target_term_;
+  bool installing_ = false;
   Nanos last_ = 0;
   Nanos started_ = 0;
   Nanos retry_at_ = 0;

@@ -93,15 +93,35 @@ Frame* FrameRing::next_queued() {
 
 void FrameRing::mark_writing(Frame& frame) {
   ESC_ASSERT(&frame == next_queued() && frame.state == FrameState::queued);
-  frame.state = FrameState::writing;
+  // All of it was superseded while it waited: nothing to write.
+  frame.state = frame.payload_bytes == 0 ? FrameState::durable : FrameState::writing;
   ++write_next_;
 }
 
-void FrameRing::mark_applied(std::uint64_t sequence) {
-  EntryRecord& record = entry(sequence);
-  ESC_ASSERT(sequence >= entry_front_ && sequence < entry_back_ && !record.applied);
-  record.applied = true;
-  // Frames hold consecutive sequences: binary search for the one that holds this entry.
+void FrameRing::set_index(std::uint64_t sequence, Index index) {
+  entry(sequence).index = index;
+  if (!runs_.empty() && runs_.back().first_index + (sequence - runs_.back().first_sequence) == index) return;
+  // Runs of what has been reclaimed are forgotten; so is the oldest of very many.
+  while (runs_.size() > 1 && (runs_[1].first_sequence <= entry_front_ || runs_.full())) runs_.erase_at(0);
+  runs_.push_back({sequence, index});
+}
+
+std::uint64_t FrameRing::sequence_of(Index index) const {
+  for (std::size_t i = runs_.size(); i-- > 0;) {
+    const IndexRun& run = runs_[i];
+    if (index < run.first_index) continue;
+    // A newer run that starts lower has superseded the rest of this one; it would have been found first.
+    const std::uint64_t sequence = run.first_sequence + (index - run.first_index);
+    const std::uint64_t end = i + 1 < runs_.size() ? runs_[i + 1].first_sequence : entry_back_;
+    if (sequence < entry_front_ || sequence >= end || entry(sequence).superseded) return kNoEntry;
+    return sequence;
+  }
+  return kNoEntry;
+}
+
+// Frames hold consecutive sequences: binary search for the one that holds this entry.
+std::uint64_t FrameRing::frame_of(std::uint64_t sequence) const {
+  ESC_ASSERT(sequence >= entry_front_ && sequence < entry_back_);
   std::uint64_t low = frame_front_;
   std::uint64_t high = frame_back_;
   while (high - low > 1) {
@@ -111,9 +131,68 @@ void FrameRing::mark_applied(std::uint64_t sequence) {
     else
       high = middle;
   }
-  Frame& holder = frame(low);
+  return low;
+}
+
+void FrameRing::mark_applied(std::uint64_t sequence) {
+  EntryRecord& record = entry(sequence);
+  ESC_ASSERT(!record.applied);
+  record.applied = true;
+  Frame& holder = frame(frame_of(sequence));
   ESC_ASSERT(holder.unapplied > 0);
   --holder.unapplied;
+}
+
+// The newest entry leaves the open frame; the last one takes the frame with it.
+void FrameRing::pop_open() {
+  Frame& current = open_frame();
+  const EntryRecord& record = entry(entry_back_ - 1);
+  current.payload_bytes -= static_cast<std::uint32_t>(logfmt::entry_bytes(record.body_bytes));
+  --current.entries;
+  if (!record.applied) --current.unapplied;
+  --entry_back_;
+  if (!runs_.empty() && runs_.back().first_sequence == entry_back_) runs_.pop_back();
+  if (current.entries == 0) {
+    back_ = current.position;
+    --frame_back_;
+    open_ = false;
+  } else {
+    current.last_index = entry(entry_back_ - 1).index;
+  }
+}
+
+void FrameRing::truncate(Index from) {
+  for (std::uint64_t at = entry_back_; at-- > entry_front_;) {
+    EntryRecord& record = entry(at);
+    if (record.superseded) continue;
+    if (record.index < from) return;
+    ESC_ASSERT(record.partition == nullptr);
+    if (open_ && at >= open_frame().first_sequence) {
+      pop_open();
+    } else {
+      record.superseded = true;
+      if (!record.applied) mark_applied(at);  // of a deleted partition: it is already
+      Frame& holder = frame(frame_of(at));
+      if (holder.state != FrameState::queued) continue;
+      // Not written yet: what is left of it will be.
+      holder.payload_bytes = static_cast<std::uint32_t>(record.body - holder.frame) -
+                             logfmt::kEntryHeaderBytes - logfmt::kFrameHeaderBytes;
+      holder.last_index = record.index.prev();
+    }
+  }
+}
+
+FrameRing::Slice FrameRing::slice(std::uint64_t sequence, std::uint64_t last) const {
+  ESC_ASSERT(sequence <= last && last < entry_back_);
+  const std::uint64_t number = frame_of(sequence);
+  const Frame& holder = frame(number);
+  const std::uint64_t end = std::min(last + 1, holder.first_sequence + holder.entries);
+  const std::byte* const start = entry(sequence).body - logfmt::kEntryHeaderBytes;
+  const EntryRecord& newest = entry(end - 1);
+  const std::byte* const stop =
+      newest.body - logfmt::kEntryHeaderBytes + logfmt::entry_bytes(newest.body_bytes);
+  return {start, static_cast<std::uint32_t>(stop - start), static_cast<std::uint32_t>(end - sequence),
+          number};
 }
 
 }  // namespace esc::replica

@@ -7,6 +7,9 @@
 #include "apply_op.h"
 #include "checkpointer.h"
 #include "esc/wire/record_batch.h"
+#include "peer_sender.h"
+#include "snapshot_fetch.h"
+#include "snapshot_source.h"
 
 namespace esc::replica {
 namespace {
@@ -42,7 +45,7 @@ Errc Group::accepting() const {
 
 std::expected<FrameRing::Allocation, Errc> Group::allocate(std::uint32_t body_bytes, std::uint64_t reserve) {
   if (!ring_.fits(body_bytes)) return std::unexpected(Errc::too_large);
-  if (!ring_.open_has_room(body_bytes)) seal_open();
+  if (!ring_.open_has_room(body_bytes) && !seal_open()) return std::unexpected(Errc::busy);
   // A new frame gets room for all that may come while the disk is busy, at the expense of the tail cache.
   if (!ring_.has_open() || ring_.crowded()) reclaim(reserve + 2 * std::uint64_t{ring_.frame_bytes_max()});
   const bool opens = !ring_.has_open();
@@ -58,11 +61,14 @@ std::expected<FrameRing::Allocation, Errc> Group::allocate(std::uint32_t body_by
   return allocation;
 }
 
+// The index that the entry just allocated in a leader's open frame will get.
+Index Group::next_index() {
+  return core_->last_index() + ring_.open_frame().entries;
+}
+
 // Completes the entry that the caller put a body into: header, padding, record. Returns its index.
 Index Group::fill(const FrameRing::Allocation& allocation, logfmt::EntryKind kind, PartitionId partition,
-                  std::uint32_t body_bytes) {
-  Frame& frame = ring_.open_frame();
-  const Index index = core_->last_index() + frame.entries;
+                  std::uint32_t body_bytes, Index index) {
   logfmt::EntryHeader header;
   header.size = body_bytes;
   header.kind = kind;
@@ -71,8 +77,8 @@ Index Group::fill(const FrameRing::Allocation& allocation, logfmt::EntryKind kin
   header.timestamp_ms = env_.clock.wall_ms();
   logfmt::store_entry_header(allocation.entry, header);
   logfmt::zero_entry_padding(allocation.entry, body_bytes);
+  ring_.set_index(allocation.sequence, index);
   EntryRecord& record = ring_.entry(allocation.sequence);
-  record.index = index;
   record.body = allocation.entry + logfmt::kEntryHeaderBytes;
   record.body_bytes = body_bytes;
   record.kind = kind;
@@ -92,7 +98,7 @@ std::expected<Appended, Errc> Group::append_batch(Partition& partition, ByteView
   const Offset base = partition.next_offset_;
   wire::stamp_base_offset(ByteSpan(body, batch.size()), base.value());
   wire::stamp_leader_epoch(ByteSpan(body, batch.size()), static_cast<std::int32_t>(core_->term().value()));
-  const Index index = fill(*allocation, logfmt::EntryKind::batch, partition.id(), size);
+  const Index index = fill(*allocation, logfmt::EntryKind::batch, partition.id(), size, next_index());
   register_batch(allocation->sequence, partition);
   open_events_ += static_cast<std::uint32_t>(partition.next_offset_ - base);
   ++stats_.batches_appended;
@@ -107,7 +113,7 @@ std::expected<Index, Errc> Group::append_command(logfmt::EntryKind kind, Partiti
   auto allocation = allocate(static_cast<std::uint32_t>(body.size()), 0);
   if (!allocation) return std::unexpected(allocation.error());
   std::copy(body.begin(), body.end(), allocation->entry + logfmt::kEntryHeaderBytes);  // may be empty
-  return fill(*allocation, kind, partition, static_cast<std::uint32_t>(body.size()));
+  return fill(*allocation, kind, partition, static_cast<std::uint32_t>(body.size()), next_index());
 }
 
 void Group::wait_committed(CommitWaiter& waiter) {
@@ -120,22 +126,31 @@ void Group::wait_committed(CommitWaiter& waiter) {
   }
 }
 
-// The open frame becomes a proposal: one per frame, so that messages to peers end where frames end.
-void Group::seal_open() {
-  if (!ring_.has_open()) return;
+// A leader's open frame becomes a proposal: one per frame, so that messages to peers end where frames end.
+bool Group::seal_open() {
+  if (!ring_.has_open()) return true;
   Frame& frame = ring_.open_frame();
-  ring_.seal();
-  frame.term = core_->term();
+  if (frame.proposed) {  // received from a leader: the core knows it
+    ring_.seal();
+    return true;
+  }
   ESC_ASSERT(effects_.has_room());
   const auto first = core_->propose({.count = frame.entries, .bytes = frame.payload_bytes}, effects_);
-  // The ring holds fewer frames and bytes than the core's limits, and `leading_` was checked.
-  ESC_ASSERT(first.has_value());
+  // The ring holds fewer frames and bytes than the core's limits: only a handover refuses.
+  if (!first) {
+    ESC_ASSERT(first.error() == Errc::busy);
+    return false;
+  }
+  ring_.seal();
+  frame.proposed = true;
+  frame.term = core_->term();
   frame.first_index = *first;
   frame.last_index = *first + (frame.entries - 1);
   ESC_ASSERT(ring_.entry(frame.first_sequence).index == frame.first_index);
   ESC_ASSERT(effects_.mark.has_value());
   frame.mark = *effects_.mark;
   handle_effects();
+  return true;
 }
 
 bool Group::open_frame_is_due(Nanos now) {
@@ -150,11 +165,14 @@ std::uint32_t Group::submit_frames(Nanos now) {
     Frame* frame = ring_.next_queued();
     if (frame == nullptr) {
       if (!ring_.has_open() || !open_frame_is_due(now) || !wal_->can_write(kBlockBytes)) return work;
-      seal_open();
+      if (!seal_open()) return work;
       continue;
     }
+    // A mark promises its hard state, too: nothing overtakes one that waits.
+    if (hard_state_waiting_) return work;
     if (!wal_->can_write(logfmt::frame_bytes(frame->payload_bytes))) return work;
     ring_.mark_writing(*frame);
+    if (frame->state == FrameState::durable) continue;
     frame->done = &Group::on_frame_written;
     frame->context = this;
     wal_->write(*frame);
@@ -217,67 +235,10 @@ void Group::on_hard_state_saved(void* context, Errc code) {
   }
 }
 
-void Group::drive_core(Nanos now) {
-  if (now < core_->next_deadline()) return;
-  core_->tick(now, effects_);
-  handle_effects();
-}
-
-// Carries out what the core asked for. The few fields that matter are taken out first: what follows may
-// re-enter the core, and copying all of Effects would cost more than the core itself.
-void Group::handle_effects() {
-  ESC_ASSERT_MSG(effects_.messages.empty(), "a group of one voter has nobody to talk to");
-  const auto hard_state = effects_.hard_state;
-  const auto mark = effects_.mark;
-  const auto leadership = effects_.leadership;
-  const auto commit = effects_.commit;
-  std::optional<raft::LogWrite> noop;
-  for (const raft::LogWrite& write : effects_.log_writes) {
-    // A proposal is already in its frame, see seal_open.
-    if (write.kind == raft::EntryKind::noop)
-      noop = write;
-    else
-      ESC_ASSERT(write.kind == raft::EntryKind::proposal);
-  }
-  effects_.clear();
-
-  if (hard_state) save_hard_state({*hard_state, *mark});
-  if (leadership && leadership->is_leader) {
-    noop_term_ = leadership->term;
-    noop_index_ = leadership->noop_index;
-  } else if (leadership) {
-    leading_ = false;
-  }
-  if (leadership) listener_.on_leader_changed(options_.id, leadership->leader, leadership->term);
-  if (noop) write_noop(*noop, *mark);
-  if (commit) advance_commit(*commit);
-}
-
-// The first entry of a leader's term, in a frame of its own.
-void Group::write_noop(const raft::LogWrite& write, const raft::WriteMark& mark) {
-  ESC_ASSERT(write.first == write.last && !ring_.has_open());
-  reclaim(2 * std::uint64_t{ring_.frame_bytes_max()});
-  const FrameRing::Allocation allocation = ring_.allocate(0, 0);
-  ESC_ASSERT_MSG(allocation.entry != nullptr, "the ring has room when a term begins");
-  logfmt::EntryHeader header;
-  header.kind = logfmt::EntryKind::noop;
-  header.index = write.first.value();
-  header.timestamp_ms = env_.clock.wall_ms();
-  logfmt::store_entry_header(allocation.entry, header);
-  EntryRecord& record = ring_.entry(allocation.sequence);
-  record.index = write.first;
-  record.kind = logfmt::EntryKind::noop;
-  Frame& frame = ring_.open_frame();
-  ring_.seal();
-  frame.mark = mark;
-  frame.term = write.term;
-  frame.first_index = frame.last_index = write.first;
-}
-
 // Drops the oldest frames until `bytes_wanted` and some records are free, or the next one is still needed.
 void Group::reclaim(std::uint64_t bytes_wanted) {
   while (ring_.bytes_free() < bytes_wanted || ring_.crowded()) {
-    const bool dropped = ring_.reclaim_one([this](EntryRecord& record) {
+    const bool dropped = ring_.reclaim_one(pinned_frame(), [this](EntryRecord& record) {
       Partition* partition = record.partition;
       if (partition == nullptr) return;
       partition->tail_oldest_ = record.newer;
@@ -296,10 +257,7 @@ void Group::enter_failed(const std::string& what) {
   failed_ = true;
   leading_ = false;
   listener_.on_failed(options_.id, what);
-  while (!waiters_.empty()) {
-    CommitWaiter& waiter = waiters_.pop_front();
-    waiter.done(waiter, Errc::io_error);
-  }
+  fail_waiters(Errc::io_error);
 }
 
 std::uint32_t Group::do_work(Nanos now) {
@@ -307,12 +265,18 @@ std::uint32_t Group::do_work(Nanos now) {
   if (failed_) return 0;
   // At the end nothing new is begun, except the segment that frames still wait for.
   std::uint32_t work = !shutting_down_ || ring_.has_queued() ? wal_->do_work(now) : 0;
-  drive_core(now);
+  tick(now);
   work += submit_frames(now);
   work += write_segments(now);
   work += checkpointer_->do_work(now);
   work += enforce_retention(now);
   bury(now);
+  if (links_ != nullptr) {
+    work += advance_snapshot(now);
+    rebalance(now);
+    work += flush_senders(now);
+    work += links_->do_work(now);
+  }
   return work;
 }
 
@@ -324,18 +288,23 @@ Nanos Group::next_deadline() const {
     deadline = std::min(deadline, open_since_ + options_.batch_delay);
   }
   if (unapplied_bytes_ > 0) deadline = std::min(deadline, now_ + 20 * kMillisecond);
-  return std::min(deadline, std::max(core_->next_deadline(), now_ + 10 * kMillisecond));
+  if (links_ != nullptr) deadline = std::min(deadline, links_->next_deadline());
+  return std::min(deadline, std::max(core_->next_deadline(), now_ + kMillisecond));
 }
 
+// Whatever can still become durable here does; what was not proposed is given up.
 void Group::begin_shutdown() {
-  if (!shutting_down_) seal_open();
+  if (shutting_down_) return;
+  if (!seal_open()) lose_leadership();
+  if (links_ != nullptr) links_->shutdown();
   shutting_down_ = true;
 }
 
 bool Group::stopped() const {
   if (failed_) return true;
+  if (links_ != nullptr && !links_->stopped()) return false;
   return shutting_down_ && !ring_.has_queued() && wal_->idle() && all_applied() && checkpointer_->idle() &&
-         checkpointed_ == commit_;
+         checkpointed_ == std::min(commit_, core_->durable_index());
 }
 
 }  // namespace esc::replica

@@ -71,8 +71,15 @@ void Group::advance_commit(Index index) {
   ESC_ASSERT(index >= commit_);
   commit_ = index;
   ++stats_.commits;
-  while (commit_sequence_ < ring_.entry_back() && ring_.entry(commit_sequence_).index <= index) {
-    carry_out(commit_sequence_++);
+  if (wal_ != nullptr) wal_->set_commit(index);
+  // What was superseded may have been reclaimed before anything behind it was committed.
+  commit_sequence_ = std::max(commit_sequence_, ring_.entry_front());
+  while (commit_sequence_ < ring_.entry_back()) {
+    const EntryRecord& record = ring_.entry(commit_sequence_);
+    if (!record.superseded && record.index > index) break;
+    const std::uint64_t sequence = commit_sequence_++;
+    if (!record.superseded) carry_out(sequence);
+    if (failed_) return;
   }
   // The core's applied index: batches are visible, their bytes are in the ring or the files.
   if (core_ != nullptr) core_->applied(index);
@@ -92,35 +99,61 @@ void Group::finish_waiters() {
   }
 }
 
+void Group::fail_waiters(Errc code) {
+  while (!waiters_.empty()) {
+    CommitWaiter& waiter = waiters_.pop_front();
+    waiter.done(waiter, code);
+  }
+}
+
 void Group::carry_out(std::uint64_t sequence) {
   EntryRecord& record = ring_.entry(sequence);
   const ByteView body(record.body, record.body_bytes);
   const PartitionId partition = record.partition_id;
   switch (record.kind) {
-    case logfmt::EntryKind::batch: commit_batch(record); return;  // applied when it is in the segment file
+    case logfmt::EntryKind::batch: commit_batch(sequence); return;  // applied when it is in the segment file
+    case logfmt::EntryKind::configuration:                          // in force since it was appended
     case logfmt::EntryKind::noop:
     case logfmt::EntryKind::none:
     case logfmt::EntryKind::partition_config: break;
     case logfmt::EntryKind::partition_create: {
       auto identity = decode_identity(partition, body);
       ESC_ASSERT_MSG(identity.has_value(), "a committed partition_create entry decodes");
-      if (find(identity->id) == nullptr) {
-        auto log =
-            store::PartitionLog::create(env_.disk, partition_directory(*identity), store_options(*identity));
-        adopt_partition(std::make_unique<Partition>(std::move(*identity), std::move(log)));
-      }
+      if (find(identity->id) == nullptr) create_from(*identity);
       break;
     }
-    case logfmt::EntryKind::partition_delete: apply_partition_delete(partition); break;
+    case logfmt::EntryKind::partition_delete: apply_partition_delete(partition, commit_); break;
     case logfmt::EntryKind::metadata: listener_.on_metadata(options_.id, record.index, body); break;
     case logfmt::EntryKind::log_start: apply_log_start(partition, body); break;
   }
   ring_.mark_applied(sequence);
 }
 
-void Group::commit_batch(EntryRecord& record) {
-  Partition* partition = record.partition;
-  if (partition == nullptr) return;  // deleted before; already counted as applied
+// A leader has taken the offsets when it appended; everywhere else they are taken now, when the partition is
+// sure to exist.
+void Group::commit_batch(std::uint64_t sequence) {
+  EntryRecord& record = ring_.entry(sequence);
+  if (record.applied) return;  // of a deleted partition
+  if (record.partition == nullptr) {
+    Partition* const found = find(record.partition_id);
+    const auto batch = wire::BatchView::parse(ByteView(record.body, record.body_bytes));
+    if (found == nullptr || (batch && Offset(batch->last_offset()) < found->next_offset_)) {
+      ring_.mark_applied(sequence);  // deleted since, or in the files already
+      return;
+    }
+    if (!batch || Offset(batch->base_offset()) != found->next_offset_) {
+      enter_failed("entry " + std::to_string(record.index.value()) + " of group " +
+                   std::to_string(options_.id.value()) + " for " + found->identity_.topic + "-" +
+                   std::to_string(found->identity_.index) + " should start at offset " +
+                   std::to_string(found->next_offset_.value()) + " but " +
+                   (batch ? "starts at " + std::to_string(batch->base_offset()) : "is no record batch") +
+                   ": segment files and log do not belong together; restore the directory " +
+                   options_.data_directory + " or replace this node's data from its peers");
+      return;
+    }
+    register_batch(sequence, *found);
+  }
+  Partition* const partition = record.partition;
   partition->high_watermark_ = record.last_offset.next();
   partition->bytes_to_write_ += record.body_bytes;
   if (unapplied_bytes_ == 0) unapplied_since_ = now_;
@@ -139,11 +172,11 @@ void Group::adopt_partition(std::unique_ptr<Partition> partition) {
   listener_.on_partition(options_.id, *by_id_[slot]);
 }
 
-void Group::apply_partition_delete(PartitionId id) {
+void Group::apply_partition_delete(PartitionId id, Index at_index) {
   Partition* partition = find(id);
   if (partition == nullptr) return;
   partition->deleted_ = true;
-  partition->deleted_at_ = commit_;
+  partition->deleted_at_ = at_index;
   // Entries still in the ring lose their owner; those not yet on their way to the files need not get there.
   for (std::uint64_t at = partition->tail_oldest_; at != kNoEntry;) {
     EntryRecord& record = ring_.entry(at);
@@ -167,11 +200,16 @@ void Group::apply_log_start(PartitionId id, ByteView body) {
   Partition* partition = find(id);
   if (partition == nullptr || body.size() != sizeof(std::int64_t)) return;
   partition->log_start_proposed_ = false;
-  const Offset start(load_le<std::int64_t>(body.data()));
-  // The files may lag behind the log; the point was chosen among sealed segments, so it is in them.
-  if (start > partition->log_->log_start_offset() && start <= partition->log_->next_offset()) {
-    partition->log_->set_log_start(start);
-  }
+  partition->log_start_wanted_ =
+      std::max(partition->log_start_wanted_, Offset(load_le<std::int64_t>(body.data())));
+  move_log_start(*partition);
+}
+
+// The files may lag behind the log, above all at a follower: what they do not have yet waits for them.
+void Group::move_log_start(Partition& partition) {
+  const Offset start = partition.log_start_wanted_;
+  if (start <= partition.log_->log_start_offset() || start > partition.log_->next_offset()) return;
+  partition.log_->set_log_start(start);
 }
 
 // Removes the files of deleted partitions once nobody reads them.

@@ -13,7 +13,9 @@ namespace esc::replica {
 
 struct Group::Replay {
   const std::function<void()>& pump;
+  Index checkpointed;
   std::vector<raft::TermRun> runs;
+  std::vector<raft::ConfigurationEntry> configurations;
   Index last_index;
   std::uint64_t entries = 0;
 };
@@ -51,32 +53,8 @@ Status Group::load_checkpoint(Checkpoint& checkpoint) {
   return {};
 }
 
-Status Group::recover(const std::function<void()>& pump) {
-  now_ = env_.clock.now();
-  const Nanos started = now_;
-  if (Status status = env_.files.make_directories(options_.data_directory + "/partitions"); !status)
-    return status;
-  // A kill between the checkpoint's rename and its directory sync leaves a checkpoint that we see and a power
-  // cut takes back: make it durable before the WAL is recycled on its word.
-  if (Status status = env_.files.sync_directory(options_.data_directory); !status) return status;
-  Checkpoint checkpoint;
-  if (Status status = load_checkpoint(checkpoint); !status) return status;
-
-  replaying_ = true;
-  commit_ = checkpoint.applied;
-  Replay replay{pump, {}, checkpoint.applied, 0};
-  wal::RecoveryReport report;
-  auto opened = wal::Log::open(
-      env_.files, env_.disk, env_.clock, options_.wal, checkpoint.applied,
-      [&](const wal::RecoveredFrame& frame) { return replay_frame(frame, replay); }, report);
-  if (!opened) return std::unexpected(std::move(opened.error()));
-  wal_ = std::move(*opened);
-  if (report.torn_tail) {
-    log_.warn("wal_torn_tail", {{"group", options_.id},
-                                {"detail", report.torn_detail},
-                                {"effect", "an unfinished write that was never acknowledged is ignored"}});
-  }
-  if (!report.warning.empty()) log_.warn("wal_warning", {{"group", options_.id}, {"detail", report.warning}});
+// Whether the WAL reaches as far as the checkpoint.
+Status Group::check_belongs_together(const wal::RecoveryReport& report, const Checkpoint& checkpoint) const {
   if (report.created && checkpoint.applied > Index(0)) {
     return fail(Errc::corruption,
                 "the write-ahead log in " + options_.wal.directory +
@@ -91,30 +69,68 @@ Status Group::recover(const std::function<void()>& pump) {
                                       std::to_string(checkpoint.applied.value()) +
                                       ": the log directory is older than the data directory");
   }
+  return {};
+}
+
+Status Group::recover(const std::function<void()>& pump) {
+  now_ = env_.clock.now();
+  const Nanos started = now_;
+  if (Status status = env_.files.make_directories(options_.data_directory + "/partitions"); !status)
+    return status;
+  // A kill between the checkpoint's rename and its directory sync leaves a checkpoint that we see and a power
+  // cut takes back: make it durable before the WAL is recycled on its word.
+  if (Status status = env_.files.sync_directory(options_.data_directory); !status) return status;
+  Checkpoint checkpoint;
+  if (Status status = load_checkpoint(checkpoint); !status) return status;
+
+  replaying_ = true;
+  commit_ = checkpoint.applied;
+  Replay replay{pump, checkpoint.applied, {}, {}, checkpoint.applied, 0};
+  wal::RecoveryReport report;
+  auto opened = wal::Log::open(
+      env_.files, env_.disk, env_.clock, options_.wal, checkpoint.applied,
+      [&](const wal::RecoveredFrame& frame) { return replay_frame(frame, replay); }, report);
+  if (!opened) return std::unexpected(std::move(opened.error()));
+  wal_ = std::move(*opened);
+  if (report.torn_tail) {
+    log_.warn("wal_torn_tail", {{"group", options_.id},
+                                {"detail", report.torn_detail},
+                                {"effect", "an unfinished write that was never acknowledged is ignored"}});
+  }
+  if (!report.warning.empty()) log_.warn("wal_warning", {{"group", options_.id}, {"detail", report.warning}});
+  if (Status status = check_belongs_together(report, checkpoint); !status) return status;
+  // Known to be committed when it was written; the rest waits for the leader's word (a sole voter's own
+  // no-op).
+  if (Status status = commit_replayed(std::min(report.commit, replay.last_index)); !status) return status;
   // The coming term needs room for its first entry.
   reclaim(ring_.frame_bytes_max());
   while (ring_.bytes_free() < ring_.frame_bytes_max() || ring_.crowded()) {
     if (Status status = make_room(pump); !status) return status;
   }
-  // A group of one voter: everything durable is committed.
-  raft::Configuration configuration;
-  configuration.voters.push_back(options_.node);
   raft::Restored restored;
   restored.hard_state = {report.hard_state.term, report.hard_state.voted_for};
   restored.snapshot_index = checkpoint.applied;
   restored.snapshot_term = checkpoint.applied_term;
   restored.runs = replay.runs;
   restored.last_index = replay.last_index;
-  restored.commit = replay.last_index;
-  restored.applied = replay.last_index;
-  restored.configuration = configuration;
-  core_ = std::make_unique<raft::Core>(raft::Config{.node = options_.node, .seed = options_.seed}, restored);
+  restored.commit = commit_;
+  restored.applied = commit_;
+  restored.configuration =
+      checkpoint.configuration.voters.empty() ? initial_members() : checkpoint.configuration;
+  restored.configurations = replay.configurations;
+  core_ = std::make_unique<raft::Core>(raft::Config{.node = options_.node,
+                                                    .seed = options_.seed,
+                                                    .timeouts = options_.timeouts,
+                                                    .plant = options_.plant},
+                                       restored);
   replaying_ = false;
   wal_->release_through(checkpoint.applied);
   checkpointer_->recovered(checkpoint.applied, env_.clock.now());
+  if (Status status = open_links(); !status) return status;
   log_.info("group_recovered", {{"group", options_.id},
                                 {"checkpoint", checkpoint.applied},
                                 {"last_index", replay.last_index},
+                                {"commit", commit_},
                                 {"entries_replayed", replay.entries},
                                 {"partitions", partition_list_.size()},
                                 {"milliseconds", (env_.clock.now() - started) / kMillisecond}});
@@ -128,13 +144,14 @@ Status Group::replay_frame(const wal::RecoveredFrame& frame, Replay& replay) {
                                       std::to_string(frame.first_index.value()) +
                                       "; a segment file is missing: restore it, nothing was changed");
   }
+  if (frame.first_index <= replay.last_index) truncate_replayed(frame.first_index, replay);
   logfmt::EntryReader reader(frame.payload);
   while (const auto entry = reader.next()) {
     const Index index(entry->header.index);
-    if (index <= replay.last_index) continue;  // the checkpoint has it
+    if (index <= replay.checkpointed) continue;
     if (replay.runs.empty() || replay.runs.back().term != frame.term)
       replay.runs.push_back({index, frame.term});
-    if (Status status = replay_entry(*entry, replay.pump); !status) return status;
+    if (Status status = replay_entry(*entry, frame.term, replay); !status) return status;
     replay.last_index = index;
     ++replay.entries;
   }
@@ -144,17 +161,40 @@ Status Group::replay_frame(const wal::RecoveredFrame& frame, Replay& replay) {
                                       " has a valid checksum but malformed entries: it was written by an "
                                       "incompatible build");
   }
-  if (ring_.has_open()) finish_replayed_frame(replay.last_index);
-  return {};
+  finish_replayed_frame();
+  return commit_replayed(std::min(frame.commit, replay.last_index));
 }
 
-// The copied frame is durable already; its entries are committed.
-void Group::finish_replayed_frame(Index last) {
+// A later leader has replaced what follows; none of it was committed.
+void Group::truncate_replayed(Index from, Replay& replay) {
+  if (from <= replay.checkpointed) return;  // a frame that only begins below the checkpoint
+  ring_.truncate(from);
+  while (!replay.runs.empty() && replay.runs.back().start >= from) replay.runs.pop_back();
+  while (!replay.configurations.empty() && replay.configurations.back().index >= from)
+    replay.configurations.pop_back();
+  replay.last_index = from.prev();
+}
+
+// The copied frame is durable already.
+void Group::finish_replayed_frame() {
+  if (!ring_.has_open()) return;
   ring_.seal();
   Frame* frame = ring_.next_queued();
   ring_.mark_writing(*frame);
   frame->state = FrameState::durable;
-  advance_commit(last);
+}
+
+Status Group::commit_replayed(Index index) {
+  if (index > commit_) advance_commit(index);
+  if (failed_) return fail(Errc::corruption, "replaying the write-ahead log failed, see the line before");
+  return {};
+}
+
+raft::Configuration Group::initial_members() const {
+  if (!options_.members.voters.empty()) return options_.members;
+  raft::Configuration alone;
+  alone.voters.push_back(options_.node);
+  return alone;
 }
 
 // Lets segment writes finish and drops what they have applied.
@@ -165,6 +205,11 @@ Status Group::make_room(const std::function<void()>& pump) {
                                     " is full and the write-ahead log cannot be replayed into segments: free "
                                     "some space, then start again; nothing is lost");
   }
+  if (unapplied_bytes_ == 0 && apply_in_flight_ == 0) {
+    return fail(Errc::too_large, "the entries of " + options_.wal.directory +
+                                     " that are not known to be committed do not fit into memory: raise "
+                                     "tuning.memory.frame_arena_bytes to what it was when they were written");
+  }
   pump();
   now_ = env_.clock.now();
   write_segments(now_);
@@ -172,40 +217,25 @@ Status Group::make_room(const std::function<void()>& pump) {
   return {};
 }
 
-Status Group::replay_entry(const logfmt::EntryView& entry, const std::function<void()>& pump) {
-  const PartitionId partition_id(entry.header.partition);
-  Partition* partition = find(partition_id);
-  if (!ring_.open_has_room(entry.header.size)) finish_replayed_frame(Index(entry.header.index).prev());
-  FrameRing::Allocation allocation = ring_.allocate(entry.header.size, 0);
-  while (allocation.entry == nullptr) {
-    if (Status status = make_room(pump); !status) return status;
-    allocation = ring_.allocate(entry.header.size, 0);
+Status Group::replay_entry(const logfmt::EntryView& entry, Term term, Replay& replay) {
+  if (!ring_.open_has_room(entry.header.size)) finish_replayed_frame();
+  while (!room_for(entry.body, 1)) {
+    finish_replayed_frame();
+    if (room_for(entry.body, 1)) break;
+    if (Status status = make_room(replay.pump); !status) return status;
   }
-  std::memcpy(allocation.entry, &entry.header, sizeof entry.header);
-  std::copy(entry.body.begin(), entry.body.end(), allocation.entry + logfmt::kEntryHeaderBytes);
-  EntryRecord& record = ring_.entry(allocation.sequence);
-  record.index = Index(entry.header.index);
-  record.body = allocation.entry + logfmt::kEntryHeaderBytes;
-  record.body_bytes = entry.header.size;
-  record.kind = entry.header.kind;
-  record.partition_id = partition_id;
-  if (record.kind != logfmt::EntryKind::batch) return {};
-  const auto batch = wire::BatchView::parse(entry.body);
-  if (!batch)
+  copy_entry(entry, term, {});
+  if (entry.header.kind == logfmt::EntryKind::configuration) {
+    ByteReader reader(entry.body);
+    const auto configuration = decode_configuration(reader);
+    if (!configuration) {
+      return fail(Errc::corruption,
+                  "entry " + std::to_string(entry.header.index) + " holds no list of members");
+    }
+    replay.configurations.push_back({Index(entry.header.index), *configuration});
+  }
+  if (entry.header.kind == logfmt::EntryKind::batch && !wire::BatchView::parse(entry.body))
     return fail(Errc::corruption, "entry " + std::to_string(entry.header.index) + " holds no record batch");
-  if (partition == nullptr || Offset(batch->last_offset()) < partition->next_offset_) {
-    ring_.mark_applied(allocation.sequence);  // deleted since, or in the files already
-    return {};
-  }
-  if (Offset(batch->base_offset()) != partition->next_offset_) {
-    return fail(Errc::corruption,
-                "entry " + std::to_string(entry.header.index) + " of " + options_.wal.directory +
-                    " starts at offset " + std::to_string(batch->base_offset()) + " of " +
-                    partition->identity_.topic + "-" + std::to_string(partition->identity_.index) +
-                    ", expected " + std::to_string(partition->next_offset_.value()) +
-                    ": segment files and log do not belong together");
-  }
-  register_batch(allocation.sequence, *partition);
   return {};
 }
 

@@ -104,6 +104,7 @@ void Group::finish_segment_write(ApplyOp& op, Errc code) {
     }
   }
   if (partition.deleted_) return;
+  move_log_start(partition);
   if (partition.bytes_to_write_ > 0 && !partition.ListNode<Partition>::linked()) dirty_.push_back(partition);
 }
 

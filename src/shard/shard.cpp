@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "esc/broker/lifecycle.h"
+#include "peer_door.h"
 
 namespace esc::shard {
 namespace {
@@ -85,7 +86,7 @@ void Shard::send(broker::Call& call) {
   if (call.target == options_.core) {
     call.run(call, broker_);
   } else {
-    post(call.target, {MessageKind::run, -1, &call});
+    post(call.target, {.kind = MessageKind::run, .call = &call});
   }
 }
 
@@ -93,7 +94,7 @@ void Shard::reply(broker::Call& call) {
   if (call.origin == options_.core) {
     call.done(call, broker_);
   } else {
-    post(call.origin, {MessageKind::reply, -1, &call});
+    post(call.origin, {.kind = MessageKind::reply, .call = &call});
   }
 }
 
@@ -102,6 +103,7 @@ void Shard::handle(const Message& message) {
     case MessageKind::run: message.call->run(*message.call, broker_); break;
     case MessageKind::reply: message.call->done(*message.call, broker_); break;
     case MessageKind::adopt: broker_.adopt({message.socket}); break;
+    case MessageKind::peer: receive_peer(message.visit); break;
   }
 }
 
@@ -111,8 +113,33 @@ void Shard::on_accepted(io::AcceptedSocket socket) {
   if (target == options_.core) {
     broker_.adopt(socket);
   } else {
-    post(target, {MessageKind::adopt, socket.fd, nullptr});
+    post(target, {.kind = MessageKind::adopt, .socket = socket.fd});
   }
+}
+
+// --- peers ------------------------------------------------------------------------------------------------
+
+void Shard::open_peer_door() {
+  if (options_.core != CoreId(0) || options_.peers.empty()) return;
+  peer_door_ = std::make_unique<PeerDoor>(env_, log_, [this](std::unique_ptr<PeerVisit> visit) {
+    // A group that this node does not have: any other one refuses in its name.
+    const std::uint32_t group = visit->hello.group.value() < options_.groups ? visit->hello.group.value() : 0;
+    const CoreId target(group % mesh_.cores());
+    if (target == options_.core) return receive_peer(visit.release());
+    post(target, {.kind = MessageKind::peer, .visit = visit.release()});
+  });
+  if (Status status = peer_door_->listen(options_.peer_listen_host, options_.peer_listen_port); !status) {
+    control_.fail(status.error().message);
+  }
+}
+
+void Shard::receive_peer(PeerVisit* visit) {
+  const std::unique_ptr<PeerVisit> owned(visit);
+  replica::Group* target = groups_.front().get();
+  for (const auto& group : groups_) {
+    if (group->id() == owned->hello.group) target = group.get();
+  }
+  target->accept(owned->hello, owned->socket);
 }
 
 // --- the groups' listener -------------------------------------------------------------------------------
@@ -133,6 +160,7 @@ void Shard::on_leading(GroupId group, Term term) {
   broker::announce_leadership(broker_, group, term);
 }
 void Shard::on_leader_changed(GroupId, NodeId, Term) {}
+void Shard::on_service(GroupId, NodeId, peer::Service, ByteView) {}
 void Shard::on_failed(GroupId group, const std::string& what) {
   log_.error("group_failed", {{"group", group}, {"what", what}});
   control_.fail(what);
@@ -165,6 +193,9 @@ Status Shard::open_groups() {
     group.store.resources = resources_.get();
     group.ring_memory = arena_.subspan(i * bytes, bytes);
     group.seed = options_.seed + owned[i].value();
+    group.peers = options_.peers;
+    group.cluster_name = options_.broker.cluster_id;
+    group.cluster_secret = options_.cluster_secret;
     if (Status status = files_.make_directories(group.wal.directory); !status) return status;
     auto opened =
         replica::Group::open(env_, log_, group, *this, [this] { loop_.poll(loop_.now() + kMillisecond); });
@@ -234,6 +265,7 @@ std::uint32_t Shard::turn(Nanos now) {
   if (control_.all_recovered.load(std::memory_order_acquire)) {
     for (const auto& group : groups_) work += group->do_work(now);
   }
+  if (peer_door_ != nullptr) work += peer_door_->do_work(now);
   mesh_.flush(options_.core);
   return work;
 }
@@ -243,6 +275,7 @@ std::uint32_t Shard::advance_phase(Nanos now) {
     case Phase::recovered:
       // Only when every core is up can broadcasts reach all of them.
       if (!control_.all_recovered.load(std::memory_order_acquire)) return 0;
+      if (peer_door_ == nullptr) open_peer_door();
       if (options_.core != CoreId(0)) {
         phase_ = Phase::serving;
       } else if (broker::every_group_led(broker_)) {
@@ -256,8 +289,17 @@ std::uint32_t Shard::advance_phase(Nanos now) {
       return 1;
     case Phase::serving:
       if (!control_.stop.load(std::memory_order_acquire)) return 0;
+      phase_ = Phase::handing_over;
+      for (const auto& group : groups_) group->begin_handover();
+      return 1;
+    case Phase::handing_over:
+      // Meanwhile clients are told where to go.
+      if (!std::all_of(groups_.begin(), groups_.end(),
+                       [](const auto& group) { return group->handed_over(); }))
+        return 0;
       phase_ = Phase::draining;
       if (options_.core == CoreId(0)) loop_.stop_listening();
+      if (peer_door_ != nullptr) peer_door_->shutdown();
       broker_.begin_shutdown();
       drain_deadline_ = now + kDrainTimeout;
       return 1;
@@ -274,6 +316,7 @@ std::uint32_t Shard::advance_phase(Nanos now) {
       if (!std::all_of(groups_.begin(), groups_.end(), [](const auto& group) { return group->stopped(); }))
         return 0;
       if (loop_.disk_ops_in_flight() > 0 || broker_.connection_count() > 0) return 0;
+      if (peer_door_ != nullptr && !peer_door_->stopped()) return 0;
       phase_ = Phase::stopped;
       return 1;
     case Phase::stopped: return 0;
@@ -296,6 +339,7 @@ void Shard::begin_serving() {
 Nanos Shard::next_deadline(Nanos now) const {
   Nanos deadline = now + kSleepMax;
   for (const auto& group : groups_) deadline = std::min(deadline, group->next_deadline());
+  if (peer_door_ != nullptr) deadline = std::min(deadline, peer_door_->next_deadline());
   return deadline;
 }
 

@@ -32,6 +32,14 @@ void SegmentedLog::set_log_start(Offset offset) {
   drop_segments();
 }
 
+void SegmentedLog::skip_to(Offset offset) {
+  ESC_ASSERT(idle() && offset >= next_);
+  for (auto& segment : segments_) removed_.push_back(std::move(segment));
+  segments_.clear();
+  bytes_ = 0;
+  log_start_ = next_ = offset;
+}
+
 void SegmentedLog::drop_segments() {
   std::size_t dropped = 0;
   // The active segment stays, even when all of it is below: it is being written. It goes when it is full.

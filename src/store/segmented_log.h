@@ -33,6 +33,7 @@ class SegmentedLog final : public PartitionLog {
   [[nodiscard]] Offset retention_point(std::int64_t retention_ms, std::int64_t retention_bytes,
                                        WallMs now_ms) const override;
   void set_log_start(Offset offset) override;
+  void skip_to(Offset offset) override;
   void release_removed() override;
   void destroy(SyncOp& op) override;
   [[nodiscard]] bool idle() const override;

@@ -1,4 +1,5 @@
 #include <gtest/gtest.h>
+#include <netinet/tcp.h>
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -6,6 +7,7 @@
 #include <memory>
 #include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "loop_fixture.h"
@@ -500,6 +502,117 @@ TEST(Net, survives_a_completion_queue_that_is_far_too_small) {
     return all;
   }));
   for (const std::string& answer : answers) EXPECT_TRUE(answer == text);
+}
+
+TEST(Net, a_detached_socket_carries_on_in_another_loop) {
+  auto loop = make_loop();
+  Pair pair(*loop);
+  ASSERT_TRUE(pair.peer->write("hello"));
+  ASSERT_TRUE(run_until(*loop, [&] { return pair.recorder.received == "hello"; }));
+  loop->detach(pair.recorder.id);
+  EXPECT_TRUE(pair.recorder.detached.empty()) << "reported from the loop only";
+  ASSERT_TRUE(run_until(*loop, [&] { return pair.recorder.detached.size() == 1; }));
+  EXPECT_EQ(pair.recorder.closed, 0);
+  EXPECT_EQ(loop->connections_open(), 0u);
+  EXPECT_EQ(loop->receive_buffers_lent(), 0u);
+  ASSERT_TRUE(pair.peer->write("nobody listens yet; ")) << "these bytes wait in the socket";
+  run_for(*loop, 20 * kMillisecond);
+  EXPECT_EQ(pair.recorder.received, "hello");
+
+  std::thread other([socket = pair.recorder.detached[0]] {
+    auto second = make_loop();
+    EchoConnection echo(*second);
+    echo.id = second->adopt(socket, echo).value();
+    EXPECT_TRUE(run_until(*second, [&] { return echo.closed == 1; }));
+    EXPECT_EQ(echo.reason, Errc::closed);
+  });
+  ASSERT_TRUE(pair.peer->write("now they do"));
+  std::string answer;
+  EXPECT_TRUE(run_until(*loop, [&] { return (answer += pair.peer->read_available()).size() >= 31; }));
+  EXPECT_EQ(answer, "nobody listens yet; now they do");
+  pair.peer->close();
+  other.join();
+  EXPECT_EQ(pair.recorder.closed, 0);
+}
+
+TEST(Net, detaching_from_the_receive_callback_keeps_every_later_byte_in_the_socket) {
+  struct Leaver : Recorder {
+    using Recorder::Recorder;
+    void on_received(ByteView bytes, ReceiveLoan loan) override {
+      Recorder::on_received(bytes, loan);
+      net.detach(id);
+      net.detach(id);  // once is enough
+    }
+  };
+  auto loop = make_loop();
+  Acceptor acceptor;
+  Peer peer(loop->listen("127.0.0.1", 0, acceptor).value());
+  ASSERT_TRUE(run_until(*loop, [&] { return acceptor.sockets.size() == 1; }));
+  for (int lap = 0; lap < 20; ++lap) {
+    Leaver leaver(*loop);
+    leaver.id = loop->adopt(acceptor.sockets[0], leaver).value();
+    ASSERT_TRUE(peer.write("lap"));
+    ASSERT_TRUE(run_until(*loop, [&] { return leaver.detached.size() == 1; }));
+    EXPECT_EQ(leaver.received, "lap");
+    EXPECT_EQ(leaver.detached[0].fd, acceptor.sockets[0].fd);
+    loop->close(leaver.id);  // stale
+  }
+  EXPECT_EQ(loop->stats().connections_detached, 20u);
+  ::close(acceptor.sockets[0].fd);
+}
+
+TEST(Net, a_connection_that_ends_while_it_is_detached_is_closed) {
+  auto loop = make_loop();
+  Pair pair(*loop);
+  run_for(*loop, 10 * kMillisecond);
+  loop->detach(pair.recorder.id);
+  loop->close(pair.recorder.id);
+  ASSERT_TRUE(run_until(*loop, [&] { return pair.recorder.closed == 1; }));
+  EXPECT_TRUE(pair.recorder.detached.empty());
+  EXPECT_TRUE(pair.peer->closed_by_other_side());
+}
+
+TEST(Net, a_starved_connection_can_be_detached) {
+  LoopOptions options;
+  options.receive_buffers = 2;
+  auto loop = make_loop(options);
+  Acceptor acceptor;
+  const std::uint16_t port = loop->listen("127.0.0.1", 0, acceptor).value();
+  Peer greedy_peer(port);
+  Peer peer(port);
+  ASSERT_TRUE(run_until(*loop, [&] { return acceptor.sockets.size() == 2; }));
+  Recorder greedy(*loop);
+  greedy.keep_loans = true;
+  greedy.id = loop->adopt(acceptor.sockets[0], greedy).value();
+  for (std::size_t i = 1; i <= 2; ++i) {
+    ASSERT_TRUE(greedy_peer.write("x"));
+    ASSERT_TRUE(run_until(*loop, [&] { return greedy.loans.size() == i; }));
+  }
+  Recorder starved(*loop);
+  starved.id = loop->adopt(acceptor.sockets[1], starved).value();
+  ASSERT_TRUE(peer.write("y"));
+  ASSERT_TRUE(run_until(*loop, [&] { return loop->stats().receive_starved > 0; }));
+  loop->detach(starved.id);
+  ASSERT_TRUE(run_until(*loop, [&] { return starved.detached.size() == 1; }));
+  EXPECT_EQ(starved.received, "");
+  for (const ReceiveLoan loan : greedy.loans) loop->release(loan);
+  Recorder heir(*loop);
+  heir.id = loop->adopt(starved.detached[0], heir).value();
+  ASSERT_TRUE(run_until(*loop, [&] { return heir.received == "y"; }));
+}
+
+TEST(Net, a_peer_timeout_is_set_on_the_socket) {
+  auto loop = make_loop();
+  Pair pair(*loop);
+  loop->set_peer_timeout(pair.recorder.id, 1500);
+  unsigned timeout_ms = 0;
+  int idle = 0;
+  socklen_t bytes = sizeof timeout_ms;
+  const int fd = pair.acceptor.sockets[0].fd;
+  ASSERT_EQ(::getsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, &bytes), 0);
+  EXPECT_EQ(timeout_ms, 1500u);
+  ASSERT_EQ(::getsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, &bytes), 0);
+  EXPECT_EQ(idle, 1);
 }
 
 }  // namespace

@@ -89,11 +89,13 @@ struct Recorder : ConnectionHandler {
     reason = why;
   }
   void on_connected() override { ++connected; }
+  void on_detached(AcceptedSocket socket) override { detached.push_back(socket); }
 
   Net& net;
   ConnectionId id;
   std::string received;
   std::vector<ReceiveLoan> loans;
+  std::vector<AcceptedSocket> detached;
   bool keep_loans = false;
   int sent = 0;
   int closed = 0;

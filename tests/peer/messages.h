@@ -68,7 +68,7 @@ inline std::vector<Sample> every_message() {
   };
 }
 
-// The header as text, so that two messages can be compared although they have no operator==.
+// Messages have no operator==; their bytes do.
 inline std::vector<std::byte> encoded(const Sample& sample, PayloadInfo payload = {},
                                       const Route& route = kRoute) {
   std::vector<std::byte> bytes(kHeaderBytes);

@@ -4,9 +4,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -140,6 +142,7 @@ struct World {
   std::unique_ptr<io::UringLoop> loop;
   io::PosixFiles files;
   Prng prng{42};
+  unsigned raw_dialled = 0;
   std::vector<std::unique_ptr<Node>> nodes;
 };
 
@@ -158,6 +161,62 @@ inline Node::~Node() {
   acceptor->shutdown();
   EXPECT_TRUE(io::test::run_until(*world.loop, [this] { return links->stopped() && acceptor->stopped(); }));
 }
+
+// A dialler by hand, which need not keep the rules: a blocking socket and the codec.
+struct RawDialler {
+  RawDialler(World& owner, Node& to) : world(owner), acceptor(to), socket(to.port) {
+    hello = {.version_min = 1,
+             .version_max = 1,
+             .from = NodeId(1),
+             .to = to.id(),
+             .group = to.options.group,
+             .cluster_id = to.options.cluster_id,
+             .nonce = make_nonce(as_bytes("raw"), {})};
+    hello.nonce[0] = static_cast<std::byte>(++world.raw_dialled);
+  }
+  bool write(ByteView bytes) { return socket.write(std::string(as_text(bytes))); }
+  bool say_hello() {
+    std::array<std::byte, kHelloBytes> bytes;
+    encode(hello, bytes);
+    return write(bytes);
+  }
+  // What the other side says within a second, at least `bytes`.
+  std::string hear(std::size_t bytes) {
+    std::string text;
+    (void)world.run_until([&] { return (text += socket.read_available()).size() >= bytes; }, kSecond);
+    return text;
+  }
+  std::optional<Challenge> hear_challenge() {
+    const std::string text = hear(kChallengeBytes);
+    if (text.size() != kChallengeBytes) return std::nullopt;
+    const ByteView bytes = as_bytes(text);
+    return decode_challenge(bytes.first<kChallengeBytes>());
+  }
+  [[nodiscard]] std::vector<std::byte> confirmation(const Challenge& challenge,
+                                                    std::string_view secret = "sesame") const {
+    std::array<std::byte, kConfirmBytes> bytes;
+    encode(Confirm{.proof = prove(as_bytes(secret), Role::dialler, hello, challenge)}, bytes);
+    return {bytes.begin(), bytes.end()};
+  }
+  bool handshake() {
+    if (!say_hello()) return false;
+    const auto challenge = hear_challenge();
+    return challenge && challenge->refusal == Refusal::none && write(confirmation(*challenge));
+  }
+  bool connect() {
+    const std::size_t ups = acceptor.handler.count("up 1");
+    return handshake() && world.run_until([&] { return acceptor.handler.count("up 1") == ups + 1; });
+  }
+  [[nodiscard]] Route route() const { return {.from = hello.from, .to = hello.to, .group = hello.group}; }
+  bool closed_by_other_side() {
+    return world.run_until([&] { return socket.closed_by_other_side(); }, kSecond);
+  }
+
+  World& world;
+  Node& acceptor;
+  io::test::Peer socket;
+  Hello hello;
+};
 
 inline std::vector<Outgoing> one(std::variant<raft::Message, Service> message,
                                  std::span<const struct iovec> payload = {}) {

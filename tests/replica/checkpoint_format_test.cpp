@@ -10,6 +10,9 @@ Checkpoint example() {
   checkpoint.group = GroupId(3);
   checkpoint.applied = Index(77);
   checkpoint.applied_term = Term(4);
+  checkpoint.configuration.voters.push_back(NodeId(1));
+  checkpoint.configuration.voters.push_back(NodeId(3));
+  checkpoint.configuration.learners.push_back(NodeId(4));
   checkpoint.metadata = {std::byte{1}, std::byte{2}};
   CheckpointPartition partition;
   partition.identity.id = PartitionId(9);

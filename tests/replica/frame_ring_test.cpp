@@ -58,9 +58,9 @@ TEST(FrameRing, a_full_ring_is_back_pressure_and_reclaiming_makes_room) {
     ++allocated;
   }
   EXPECT_GE(allocated, 24u);
-  EXPECT_FALSE(ring.reclaim_one([](EntryRecord&) {})) << "nothing is durable yet";
+  EXPECT_FALSE(ring.reclaim_one(UINT64_MAX, [](EntryRecord&) {})) << "nothing is durable yet";
   settle(ring);
-  EXPECT_TRUE(ring.reclaim_one([](EntryRecord&) {}));
+  EXPECT_TRUE(ring.reclaim_one(UINT64_MAX, [](EntryRecord&) {}));
   EXPECT_NE(ring.allocate(8000, 0).entry, nullptr);
 }
 
@@ -72,9 +72,9 @@ TEST(FrameRing, a_frame_is_reclaimed_only_when_durable_and_applied) {
   Frame* frame = ring.next_queued();
   ring.mark_writing(*frame);
   ring.mark_applied(allocation.sequence);
-  EXPECT_FALSE(ring.reclaim_one([](EntryRecord&) {})) << "applied, not durable";
+  EXPECT_FALSE(ring.reclaim_one(UINT64_MAX, [](EntryRecord&) {})) << "applied, not durable";
   frame->state = FrameState::durable;
-  EXPECT_TRUE(ring.reclaim_one([](EntryRecord&) {}));
+  EXPECT_TRUE(ring.reclaim_one(UINT64_MAX, [](EntryRecord&) {}));
   EXPECT_EQ(ring.bytes_free(), ring.capacity());
 }
 
@@ -103,7 +103,7 @@ TEST(FrameRing, holds_what_was_put_in_through_many_laps) {
     auto allocation = ring.crowded() ? FrameRing::Allocation{} : ring.allocate(bytes, 0);
     if (allocation.entry == nullptr) {
       settle(ring);
-      while (ring.reclaim_one([&](EntryRecord& record) {
+      while (ring.reclaim_one(UINT64_MAX, [&](EntryRecord& record) {
         ASSERT_EQ(record.body, twin.front().first);
         ASSERT_EQ(static_cast<std::uint8_t>(record.body[0]), twin.front().second);
         twin.pop_front();

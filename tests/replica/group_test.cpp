@@ -188,6 +188,7 @@ struct World final : GroupListener {
     if (partition.deleted()) ++partitions_deleted;
   }
   void on_leader_changed(GroupId, NodeId, Term) override {}
+  void on_service(GroupId, NodeId, peer::Service, ByteView) override {}
   void on_leading(GroupId, Term) override {
     ++times_leading;
     commit_when_leading = group->commit_index();

@@ -31,8 +31,9 @@ enum class EntryKind : std::uint8_t {
   partition_config = 5,  //
   metadata = 6,          // a command of group 0
   log_start = 7,         // moves a partition's log start offset
+  configuration = 8,     // members of the group (raft::Configuration)
 };
-inline constexpr std::uint8_t kEntryKindMax = 7;
+inline constexpr std::uint8_t kEntryKindMax = 8;
 
 struct EntryHeader {
   std::uint32_t size = 0;  // bytes of body, unpadded

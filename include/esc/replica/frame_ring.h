@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "esc/base/bytes.h"
+#include "esc/base/fixed_vector.h"
 #include "esc/base/ids.h"
 #include "esc/base/units.h"
 #include "esc/logfmt/entry.h"
@@ -35,9 +36,11 @@ struct EntryRecord {
   const std::byte* body = nullptr;
   std::uint32_t body_bytes = 0;
   logfmt::EntryKind kind = logfmt::EntryKind::none;
-  bool applied = false;  // written to a segment, or a command carried out
+  bool applied = false;     // written to a segment, or a command carried out; or superseded
+  bool superseded = false;  // truncated by a new leader: not part of the log any more
   PartitionId partition_id;
-  Partition* partition = nullptr;  // of a batch; null once the partition is deleted
+  Partition* partition =
+      nullptr;  // of a batch once its offsets are taken; null once the partition is deleted
   Offset base_offset;
   Offset last_offset;
   WallMs max_timestamp = 0;
@@ -49,6 +52,7 @@ enum class FrameState : std::uint8_t { open, queued, writing, durable };
 
 struct Frame : wal::FrameWrite {
   raft::WriteMark mark;              // handed to the core when the frame is durable
+  bool proposed = false;             // the core knows its entries; false in a leader's open frame
   std::uint64_t position = 0;        // logical, modulo the ring's size
   std::uint32_t bytes_reserved = 0;  // from position
   FrameState state = FrameState::open;
@@ -102,14 +106,34 @@ class FrameRing {
   [[nodiscard]] std::uint64_t entry_front() const { return entry_front_; }  // oldest held
   [[nodiscard]] std::uint64_t entry_back() const { return entry_back_; }    // one past the newest
 
+  // Gives the entry its place in the log. Called once per entry, in order; a step back or a gap begins after
+  // truncate().
+  void set_index(std::uint64_t sequence, Index index);
+  // The entry that is the log's `index`, or kNoEntry when it is not held here.
+  [[nodiscard]] std::uint64_t sequence_of(Index index) const;
+
   // An entry has been applied; its frame may become reclaimable.
   void mark_applied(std::uint64_t sequence);
 
-  // Drops the oldest frame if it is durable and applied; `on_entry(EntryRecord&)` runs for each entry in it,
-  // oldest first. Returns false when nothing could be dropped.
+  // Entries at and above `from` leave the log: those in the open frame vanish, those in sealed frames stay as
+  // superseded until the frame is reclaimed. None of them is applied.
+  void truncate(Index from);
+
+  // Raw entries [sequence, ...] as they lie in one frame, up to its end or `last` (inclusive).
+  struct Slice {
+    const std::byte* data = nullptr;
+    std::uint32_t bytes = 0;
+    std::uint32_t entries = 0;
+    std::uint64_t frame = 0;  // number, for reclaim_one's limit
+  };
+  [[nodiscard]] Slice slice(std::uint64_t sequence, std::uint64_t last) const;
+
+  // Drops the oldest frame if it is durable and applied and its number below `limit`;
+  // `on_entry(EntryRecord&)` runs for each entry in it, oldest first. Returns false when nothing could be
+  // dropped.
   template <class F>
-  bool reclaim_one(F&& on_entry) {
-    if (frame_front_ == frame_back_) return false;
+  bool reclaim_one(std::uint64_t limit, F&& on_entry) {
+    if (frame_front_ == frame_back_ || frame_front_ >= limit) return false;
     Frame& oldest = frame(frame_front_);
     if (oldest.state != FrameState::durable || oldest.unapplied != 0) return false;
     for (std::uint32_t i = 0; i < oldest.entries; ++i) on_entry(entry(entry_front_++));
@@ -123,12 +147,25 @@ class FrameRing {
     return entry_back_ - entry_front_ > entries_.size() - entries_.size() / 8 ||
            frame_back_ - frame_front_ > frames_.size() - frames_.size() / 8;
   }
+  [[nodiscard]] std::uint64_t entries_free() const { return entries_.size() - (entry_back_ - entry_front_); }
+  [[nodiscard]] std::uint64_t frames_free() const { return frames_.size() - (frame_back_ - frame_front_); }
+  [[nodiscard]] std::uint64_t frame_front() const { return frame_front_; }  // number of the oldest held
   [[nodiscard]] std::uint64_t bytes_free() const { return memory_.size() - (back_ - front_); }
   [[nodiscard]] std::uint64_t capacity() const { return memory_.size(); }
   [[nodiscard]] std::uint32_t frame_bytes_max() const { return frame_bytes_max_; }
 
  private:
+  // Consecutive indexes at consecutive sequences, from here to the next run.
+  struct IndexRun {
+    std::uint64_t first_sequence = 0;
+    Index first_index;
+  };
+  static constexpr std::size_t kIndexRunsMax = 32;
+
   [[nodiscard]] Frame& frame(std::uint64_t number) { return frames_[number & frame_mask_]; }
+  [[nodiscard]] const Frame& frame(std::uint64_t number) const { return frames_[number & frame_mask_]; }
+  [[nodiscard]] std::uint64_t frame_of(std::uint64_t sequence) const;
+  void pop_open();
   [[nodiscard]] std::uint64_t sealed_back() const { return open_ ? frame_back_ - 1 : frame_back_; }
   bool open_new(std::uint64_t bytes_needed, std::uint64_t reserve_bytes);
 
@@ -146,6 +183,7 @@ class FrameRing {
   std::uint64_t write_next_ = 0;  // the next frame to hand to the WAL
   std::uint64_t entry_front_ = 0;
   std::uint64_t entry_back_ = 0;
+  FixedVector<IndexRun, kIndexRunsMax> runs_;  // ascending by sequence
   bool open_ = false;
 };
 

@@ -1,8 +1,11 @@
-// One Raft group on one node: the consensus core, its write-ahead log, and the replicated state machine of
-// its partitions. A single node is a group of one voter; nothing here is special about it.
+// One Raft group on one node: the consensus core, its write-ahead log, its links to the other members, and
+// the replicated state machine of its partitions. A single node is a group of one voter; nothing here is
+// special about it.
 //
-//   append_*()  -> frame ring -> WAL write -> durable -> core -> committed -> visible to readers, answers
-//                                                                   '-> segment files (lazily) -> checkpoint
+//   append_*() --> frame ring --> WAL write --> durable --> core --> committed --> visible to readers,
+//   answers messages of the leader -^ |                         ^                   '-> segment files -->
+//   checkpoint
+//                             '--> sends to followers --'
 //
 // Threading: one core, which calls do_work() once per loop turn. Memory: the ring's block is given; the data
 // path allocates nothing. Errors: busy (ring full, try again after do_work), no_space (disk full,
@@ -20,6 +23,7 @@
 #include "esc/base/intrusive_list.h"
 #include "esc/io/env.h"
 #include "esc/obs/log.h"
+#include "esc/peer/links.h"
 #include "esc/raft/core.h"
 #include "esc/replica/frame_ring.h"
 #include "esc/replica/partition.h"
@@ -31,7 +35,8 @@ namespace esc::replica {
 struct GroupOptions {
   GroupId id{0};
   NodeId node{1};
-  raft::Configuration members{};  // voters of a new group (static bootstrap); empty: only this node
+  // Voters of a new group (static bootstrap), afterwards the log says who they are. Empty: only this node.
+  raft::Configuration members{};
   raft::Timeouts timeouts{};
   std::uint64_t cluster_id = 0;
   std::string data_directory;  // of this group: checkpoint and partitions
@@ -46,11 +51,24 @@ struct GroupOptions {
   std::uint64_t checkpoint_bytes = 64 * kMiB;
   Nanos retention_interval = 30 * kSecond;
   std::uint64_t seed = 1;
+  raft::Plant plant = raft::Plant::none;  // faults on purpose, for the simulator
+  // Where the other nodes are; may name more than the group's members.
+  std::vector<peer::PeerAddress> peers;
+  std::string cluster_name;
+  std::string cluster_secret;
+  // A follower that lags is fed from the WAL as long as that holds at most this much for it.
+  std::uint64_t retain_bytes = 256 * kMiB;
+  // A group whose leader is not the preferred one (by group number, so that leaders spread) hands over once
+  // the preferred node has kept up for this long. 0: never.
+  Nanos rebalance_after = 5 * kSecond;
+  std::uint64_t recovery_bytes_per_second = 128 * kMiB;  // of a snapshot, beside the traffic of clients
   // Fault injection for tests: the n-th entry frame from now fails with EIO (0: never).
   std::uint64_t fail_frame_after = 0;
 };
 
-// Waits until `index` is committed. Owned by the waiter; linked from wait_committed() until `done`.
+// Waits until `index` is committed. Owned by the waiter; linked from wait_committed() until `done`, which
+// gets ok; not_leader when leadership was lost meanwhile (the outcome is unknown); io_error when the group
+// failed.
 struct CommitWaiter : ListNode<CommitWaiter> {
   Index index;
   void (*done)(CommitWaiter&, Errc) = nullptr;
@@ -73,6 +91,8 @@ class GroupListener {
   // The node that leads the group as far as is known here has changed; 0: nobody known. This node itself may
   // be named before on_leading says that it may assign offsets.
   virtual void on_leader_changed(GroupId group, NodeId leader, Term term) = 0;
+  // A message of another node's floor above, see send_service().
+  virtual void on_service(GroupId group, NodeId from, peer::Service service, ByteView payload) = 0;
   // Unrecoverable: stop acknowledging, exit. `what` names cause and fix.
   virtual void on_failed(GroupId group, const std::string& what) = 0;
 };
@@ -84,6 +104,7 @@ struct GroupStats {
   std::uint64_t commits = 0;
   std::uint64_t busy_rejections = 0;
   std::uint64_t segment_writes = 0;
+  std::uint64_t appends_dropped = 0;  // received when the ring was full
   std::uint64_t checkpoints = 0;
   Nanos last_checkpoint_duration = 0;
 };
@@ -94,9 +115,12 @@ struct Appended {
 };
 
 class Checkpointer;
+class PeerSender;
+class SnapshotFetch;
+class SnapshotSource;
 struct Checkpoint;
 
-class Group {
+class Group final : private peer::LinkHandler {
  public:
   // Blocking: recovers from checkpoint and WAL. `pump` runs the core's loop once, so that asynchronous
   // operations started by the replay can finish.
@@ -104,7 +128,7 @@ class Group {
                                                            const GroupOptions& options,
                                                            GroupListener& listener,
                                                            const std::function<void()>& pump);
-  ~Group();
+  ~Group() override;
   Group(const Group&) = delete;
   Group& operator=(const Group&) = delete;
 
@@ -122,6 +146,17 @@ class Group {
 
   [[nodiscard]] std::expected<Index, Errc> create_partition(const PartitionIdentity& identity);
   [[nodiscard]] std::expected<Index, Errc> delete_partition(PartitionId id);
+
+  // --- members -----------------------------------------------------------------------------------
+
+  // A connection that another node opened to this group, after its Hello was read.
+  void accept(const peer::Hello& hello, io::AcceptedSocket socket);
+  // A small message to the floor above on another node, at most once. False: no link, or one before it waits.
+  [[nodiscard]] bool send_service(NodeId to, peer::Service service, ByteView payload);
+  // Hands leadership to the member with the longest log; handed_over() turns true when this node leads no
+  // more, when nobody can take over, or after a bounded time.
+  void begin_handover();
+  [[nodiscard]] bool handed_over() const;
 
   // --- reading ---------------------------------------------------------------------------------
 
@@ -162,7 +197,9 @@ class Group {
   [[nodiscard]] bool stopped() const;
 
   [[nodiscard]] GroupId id() const { return options_.id; }
+  // Leads, and has applied the no-op of its term: may assign offsets.
   [[nodiscard]] bool leading() const { return leading_; }
+  [[nodiscard]] NodeId leader() const { return core_->leader(); }
   [[nodiscard]] bool failed() const { return failed_; }
   [[nodiscard]] Term term() const { return core_->term(); }
   [[nodiscard]] Index commit_index() const { return commit_; }
@@ -172,6 +209,8 @@ class Group {
 
  private:
   friend class Checkpointer;
+  friend class SnapshotFetch;
+  friend class SnapshotSource;
   struct ApplyOp;
   struct Replay;
   struct PendingHardState {
@@ -184,28 +223,68 @@ class Group {
   // group.cpp: proposals and the write path
   [[nodiscard]] std::expected<FrameRing::Allocation, Errc> allocate(std::uint32_t body_bytes,
                                                                     std::uint64_t reserve);
+  [[nodiscard]] Index next_index();
   Index fill(const FrameRing::Allocation& allocation, logfmt::EntryKind kind, PartitionId partition,
-             std::uint32_t body_bytes);
-  void seal_open();
+             std::uint32_t body_bytes, Index index);
+  // False: the core takes no proposals at the moment (leadership is being handed over).
+  bool seal_open();
   std::uint32_t submit_frames(Nanos now);
   [[nodiscard]] bool open_frame_is_due(Nanos now);
   [[nodiscard]] bool fault_is_due();
   static void on_frame_written(wal::FrameWrite& write, Errc code);
   void save_hard_state(const PendingHardState& pending);
   static void on_hard_state_saved(void* context, Errc code);
-  void drive_core(Nanos now);
-  void handle_effects();
-  void write_noop(const raft::LogWrite& write, const raft::WriteMark& mark);
   void reclaim(std::uint64_t bytes_wanted);
   void enter_failed(const std::string& what);
 
+  // group_core.cpp: what the core is told and what it wants done
+  void tick(Nanos now);
+  void handle_effects(ByteView received = {});
+  void write_log(const raft::LogWrite& write, const raft::WriteMark& mark, ByteView received);
+  void write_own_entry(const raft::LogWrite& write, const raft::WriteMark& mark, logfmt::EntryKind kind,
+                       ByteView body);
+  void write_received(const raft::LogWrite& write, const raft::WriteMark& mark, ByteView received);
+  void change_leadership(const raft::LeadershipChange& change);
+  void lose_leadership();
+  void unregister_uncommitted();
+  void copy_entry(const logfmt::EntryView& entry, Term term, const raft::WriteMark& mark);
+  void reset_log(const raft::LogWrite& write, const raft::WriteMark& mark);
+  void on_configuration(const raft::ConfigurationEntry& entry);
+  static void on_reset_saved(void* context, Errc code);
+
+  // group_links.cpp: messages from and to the other members
+  void on_link_up(NodeId peer) override;
+  void on_link_down(NodeId peer, Errc reason) override;
+  void on_message(const raft::Message& message, ByteView payload) override;
+  void on_service(NodeId from, peer::Service service, ByteView payload) override;
+  void on_sent(NodeId peer) override;
+  [[nodiscard]] Status open_links();
+  [[nodiscard]] std::uint32_t message_bytes_max() const;
+  [[nodiscard]] PeerSender* sender(NodeId peer);
+  [[nodiscard]] bool room_for(ByteView entries, std::uint32_t count);
+  std::uint32_t flush_senders(Nanos now);
+  void drop_slow_link(Nanos now);
+  void rebalance(Nanos now);
+  [[nodiscard]] std::uint64_t pinned_frame() const;
+  [[nodiscard]] Index releasable() const;
+
+  // group_snapshot.cpp: a snapshot becomes the state
+  void begin_snapshot_fetch(const raft::SnapshotRequest& request);
+  std::uint32_t advance_snapshot(Nanos now);
+  void snapshot_installed();
+  void forget_tail();
+  void create_from(const PartitionIdentity& identity);
+  void adopt_offsets(Partition& partition, Offset log_start);
+
   // group_apply.cpp: commit, state machine, segment files
   void advance_commit(Index index);
-  void commit_batch(EntryRecord& record);
+  void commit_batch(std::uint64_t sequence);
   void carry_out(std::uint64_t sequence);
   void apply_partition_create(ByteView body);
-  void apply_partition_delete(PartitionId id);
+  // `at`: the files go once a checkpoint covers this.
+  void apply_partition_delete(PartitionId id, Index at);
   void apply_log_start(PartitionId id, ByteView body);
+  void move_log_start(Partition& partition);
   void register_batch(std::uint64_t sequence, Partition& partition);
   void adopt_partition(std::unique_ptr<Partition> partition);
   std::uint32_t write_segments(Nanos now);
@@ -213,6 +292,7 @@ class Group {
   static void on_segment_written(store::AppendOp& append, Errc code);
   void finish_segment_write(ApplyOp& op, Errc code);
   void finish_waiters();
+  void fail_waiters(Errc code);
   void bury(Nanos now);
   std::uint32_t enforce_retention(Nanos now);
   [[nodiscard]] std::uint64_t tail_entry(const Partition& partition, Offset offset) const;
@@ -221,10 +301,15 @@ class Group {
   // group_recovery.cpp
   [[nodiscard]] Status recover(const std::function<void()>& pump);
   [[nodiscard]] Status load_checkpoint(Checkpoint& checkpoint);
-  void finish_replayed_frame(Index last);
+  [[nodiscard]] Status check_belongs_together(const wal::RecoveryReport& report,
+                                              const Checkpoint& checkpoint) const;
+  void finish_replayed_frame();
+  [[nodiscard]] Status commit_replayed(Index index);
+  void truncate_replayed(Index from, Replay& replay);
+  [[nodiscard]] raft::Configuration initial_members() const;
   [[nodiscard]] Status make_room(const std::function<void()>& pump);
   [[nodiscard]] Status replay_frame(const wal::RecoveredFrame& frame, Replay& replay);
-  [[nodiscard]] Status replay_entry(const logfmt::EntryView& entry, const std::function<void()>& pump);
+  [[nodiscard]] Status replay_entry(const logfmt::EntryView& entry, Term term, Replay& replay);
 
   [[nodiscard]] std::string partition_directory(const PartitionIdentity& identity) const;
   [[nodiscard]] store::Options store_options(const PartitionIdentity& identity) const;
@@ -236,6 +321,8 @@ class Group {
 
   std::unique_ptr<wal::Log> wal_;
   std::unique_ptr<raft::Core> core_;
+  std::unique_ptr<peer::Links> links_;  // null in a group of one
+  std::vector<std::unique_ptr<PeerSender>> senders_;
   raft::Effects effects_;
   FrameRing ring_;
   std::unique_ptr<Checkpointer> checkpointer_;
@@ -262,12 +349,19 @@ class Group {
   std::size_t retention_cursor_ = 0;
   std::uint64_t bytes_since_checkpoint_ = 0;
   Index checkpointed_{0};
+  Index checkpointed_before_{0};  // by the checkpoint before the newest
   // One save at a time; a newer hard state meanwhile waits, and replaces one that waits.
   std::optional<PendingHardState> hard_state_saving_;
   std::optional<PendingHardState> hard_state_waiting_;
+  std::unique_ptr<SnapshotFetch> fetch_;    // under way
+  std::unique_ptr<SnapshotSource> source_;  // null in a group of one
+  raft::WriteMark reset_mark_;
   Term noop_term_;
-  Index noop_index_;
+  Index noop_index_;  // leading_ turns true when this is applied
   bool leading_ = false;
+  bool core_has_more_ = false;
+  Nanos handover_deadline_ = 0;
+  Nanos rebalance_at_ = 0;
   bool failed_ = false;
   bool no_space_ = false;
   bool shutting_down_ = false;

@@ -84,6 +84,7 @@ class Partition : public ListNode<Partition> {
   Burial burial_ = Burial::none;  // of the files, after deletion
   store::SyncOp destroy_;
   bool log_start_proposed_ = false;
+  Offset log_start_wanted_{0};  // committed; applied when the files have got there
   IntrusiveList<FetchWaiter> waiters_;
 
   // The chain of this partition's entries in the ring, kNoEntry when empty.

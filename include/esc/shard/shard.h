@@ -5,7 +5,8 @@
 //   turn:  drain mesh -> broker -> groups (submit, apply, checkpoint) -> flush mesh -> loop (wait, callbacks)
 //
 // Lifecycle, driven by the node through NodeControl, each step a barrier over all shards:
-//   recovering -> recovered -> serving -> draining (requests end) -> closing (last checkpoint) -> stopped
+//   recovering -> recovered -> serving -> handing over (leadership) -> draining (requests end) ->
+//   closing (last checkpoint) -> stopped
 //
 // Threading: constructed by the main thread, then everything happens on the thread of run() or step().
 #pragma once
@@ -25,12 +26,16 @@
 
 namespace esc::shard {
 
-enum class MessageKind : std::uint8_t { run, reply, adopt };
+struct PeerVisit;
+class PeerDoor;
+
+enum class MessageKind : std::uint8_t { run, reply, adopt, peer };
 
 struct Message {
   MessageKind kind = MessageKind::run;
   int socket = -1;               // adopt
   broker::Call* call = nullptr;  // run, reply
+  PeerVisit* visit = nullptr;    // peer: owned by the message
 };
 using Mesh = ring::Mesh<Message>;
 
@@ -60,12 +65,7 @@ struct NodeControl {
 
 enum class Idle : std::uint8_t { park, adaptive, spin };
 
-// Where another node of the cluster listens for its peers.
-struct PeerAddress {
-  NodeId node;
-  std::string host;
-  std::uint16_t port = 0;
-};
+using PeerAddress = peer::PeerAddress;  // of another node's peer port
 
 struct ShardOptions {
   CoreId core{0};
@@ -109,7 +109,7 @@ class Shard final : private broker::Router, private replica::GroupListener, priv
   [[nodiscard]] const std::vector<std::unique_ptr<replica::Group>>& groups() const { return groups_; }
 
  private:
-  enum class Phase : std::uint8_t { recovered, leading, serving, draining, closing, stopped };
+  enum class Phase : std::uint8_t { recovered, leading, serving, handing_over, draining, closing, stopped };
 
   // broker::Router
   void send(broker::Call& call) override;
@@ -124,6 +124,7 @@ class Shard final : private broker::Router, private replica::GroupListener, priv
   void on_partition(GroupId group, replica::Partition& partition) override;
   void on_leading(GroupId group, Term term) override;
   void on_leader_changed(GroupId group, NodeId leader, Term term) override;
+  void on_service(GroupId group, NodeId from, peer::Service service, ByteView payload) override;
   void on_failed(GroupId group, const std::string& what) override;
 
   // io::AcceptHandler, on core 0: connections are dealt out in turn
@@ -134,6 +135,8 @@ class Shard final : private broker::Router, private replica::GroupListener, priv
   std::uint32_t turn(Nanos now);
   std::uint32_t advance_phase(Nanos now);
   void begin_serving();
+  void open_peer_door();
+  void receive_peer(PeerVisit* visit);
   void post(CoreId to, const Message& message);
   std::uint32_t flush_outbox();
   void handle(const Message& message);
@@ -151,6 +154,7 @@ class Shard final : private broker::Router, private replica::GroupListener, priv
   broker::Broker broker_;
   std::unique_ptr<store::Resources> resources_;  // outlives the groups
   std::vector<std::unique_ptr<replica::Group>> groups_;
+  std::unique_ptr<PeerDoor> peer_door_;  // core 0 of a cluster's node
   ByteSpan arena_;
   struct Pending {
     CoreId to;

@@ -188,6 +188,9 @@ class PartitionLog {
   // removed from disk in the background after reads that use them ended and after release_removed() (the
   // checkpoint no longer names them).
   virtual void set_log_start(Offset offset) = 0;
+  // Drops everything and goes on at `offset`, at or beyond next_offset(): records in between are not to be
+  // had (a snapshot of a log that begins later). Files stay until release_removed(). Only when idle().
+  virtual void skip_to(Offset offset) = 0;
   // The checkpoint whose snapshot() was taken at the last sync() call is durable. Releases what was dropped
   // before that call; segments dropped while the checkpoint was being written wait for the next one.
   virtual void release_removed() = 0;

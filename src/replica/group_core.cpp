@@ -1,0 +1,221 @@
+// The consensus core: what it is told, and what it wants done.
+#include <algorithm>
+#include <cstring>
+
+#include "checkpoint_format.h"
+#include "esc/replica/group.h"
+#include "peer_sender.h"
+
+namespace esc::replica {
+
+void Group::tick(Nanos now) {
+  core_->tick(now, effects_);
+  handle_effects();
+  // Room for messages ran out: the rest comes with another tick of the same time.
+  while (core_has_more_ && !failed_) {
+    core_->tick(now, effects_);
+    handle_effects();
+  }
+}
+
+// Carries out what the core asked for. The few fields that matter are taken out first: what follows may
+// re-enter the core, and copying all of Effects would cost more than the core itself.
+void Group::handle_effects(ByteView received) {
+  for (const raft::Message& message : effects_.messages) {
+    if (PeerSender* to = sender(message.to)) to->queue(message);
+  }
+  const auto hard_state = effects_.hard_state;
+  const auto mark = effects_.mark;
+  const auto leadership = effects_.leadership;
+  const auto commit = effects_.commit;
+  const auto snapshot_request = effects_.snapshot_request;
+  const NodeId regressed = effects_.regressed_peer;
+  core_has_more_ = effects_.more;
+  FixedVector<raft::LogWrite, 4> writes;
+  for (const raft::LogWrite& write : effects_.log_writes) {
+    // A proposal is already in its frame, see seal_open.
+    if (write.kind != raft::EntryKind::proposal) writes.push_back(write);
+  }
+  const auto configuration = effects_.configuration;
+  effects_.clear();
+
+  // Whoever waits must hear that leadership is lost before entries of another leader are committed.
+  if (leadership) change_leadership(*leadership);
+  if (hard_state) save_hard_state({*hard_state, *mark});
+  if (configuration) on_configuration(*configuration);
+  for (const raft::LogWrite& write : writes) write_log(write, *mark, received);
+  if (commit && !failed_) advance_commit(*commit);
+  if (regressed != NodeId(0)) {
+    log_.error(
+        "peer_lost_data",
+        {{"group", options_.id},
+         {"node", regressed},
+         {"what", "it no longer has entries that it had acknowledged as durable"},
+         {"fix", "its disk is not to be trusted: remove the node, give it an empty disk and a new id"}});
+  }
+  if (snapshot_request) begin_snapshot_fetch(*snapshot_request);
+}
+
+void Group::change_leadership(const raft::LeadershipChange& change) {
+  // Also a leader whose no-op is not committed yet has an open frame and followers to forget about.
+  if (change.stepped_down || (leading_ && !change.is_leader)) lose_leadership();
+  if (change.is_leader) {
+    noop_term_ = change.term;
+    noop_index_ = change.noop_index;
+    rebalance_at_ = 0;
+  }
+  log_.info("group_leader", {{"group", options_.id}, {"term", change.term}, {"leader", change.leader}});
+  listener_.on_leader_changed(options_.id, change.leader, change.term);
+}
+
+// What was not proposed is given up; what was may still be committed by the next leader, or truncated.
+void Group::lose_leadership() {
+  leading_ = false;
+  noop_index_ = Index(0);
+  unregister_uncommitted();
+  if (ring_.has_open() && !ring_.open_frame().proposed) {
+    ring_.truncate(ring_.entry(ring_.open_frame().first_sequence).index);
+  }
+  for (const auto& to : senders_) to->forget_entries();
+  fail_waiters(Errc::not_leader);
+  for (Partition* partition : partition_list_) {
+    partition->log_start_proposed_ = false;
+    partition->waiters_.for_each([](FetchWaiter& waiter) { waiter.notify(waiter, 0, Errc::not_leader); });
+  }
+}
+
+// Uncommitted batches hold no offsets except at a leader, newest first.
+void Group::unregister_uncommitted() {
+  const std::uint64_t first = std::max(commit_sequence_, ring_.entry_front());
+  for (std::uint64_t at = ring_.entry_back(); at-- > first;) {
+    EntryRecord& record = ring_.entry(at);
+    if (record.partition == nullptr) continue;
+    Partition& partition = *record.partition;
+    partition.next_offset_ = record.base_offset;
+    partition.tail_newest_ = record.older;
+    if (record.older == kNoEntry) {
+      partition.tail_oldest_ = kNoEntry;
+    } else {
+      ring_.entry(record.older).newer = kNoEntry;
+    }
+    if (partition.next_to_write_ == at) partition.next_to_write_ = kNoEntry;
+    record.partition = nullptr;
+    record.older = record.newer = kNoEntry;
+  }
+}
+
+void Group::write_log(const raft::LogWrite& write, const raft::WriteMark& mark, ByteView received) {
+  switch (write.kind) {
+    case raft::EntryKind::proposal: return;
+    case raft::EntryKind::noop: write_own_entry(write, mark, logfmt::EntryKind::noop, {}); return;
+    case raft::EntryKind::configuration: {
+      std::vector<std::byte> body;
+      ByteWriter writer(body);
+      encode_configuration(core_->configuration(), writer);
+      write_own_entry(write, mark, logfmt::EntryKind::configuration, body);
+      return;
+    }
+    case raft::EntryKind::received: write_received(write, mark, received); return;
+    case raft::EntryKind::reset: reset_log(write, mark); return;
+  }
+  ESC_UNREACHABLE("kind of log write");
+}
+
+// An entry that the core itself has appended, in a frame of its own.
+void Group::write_own_entry(const raft::LogWrite& write, const raft::WriteMark& mark, logfmt::EntryKind kind,
+                            ByteView body) {
+  ESC_ASSERT(write.first == write.last);
+  if (ring_.has_open()) {  // entries of the leader before
+    ESC_ASSERT(ring_.open_frame().proposed);
+    ring_.seal();
+  }
+  reclaim(2 * std::uint64_t{ring_.frame_bytes_max()});
+  const FrameRing::Allocation allocation = ring_.allocate(static_cast<std::uint32_t>(body.size()), 0);
+  ESC_ASSERT_MSG(allocation.entry != nullptr, "the ring has room when a term begins");
+  std::copy(body.begin(), body.end(), allocation.entry + logfmt::kEntryHeaderBytes);
+  fill(allocation, kind, PartitionId(0), static_cast<std::uint32_t>(body.size()), write.first);
+  Frame& frame = ring_.open_frame();
+  ring_.seal();
+  frame.proposed = true;
+  frame.mark = mark;
+  frame.term = write.term;
+  frame.first_index = frame.last_index = write.first;
+}
+
+// Entries of the leader. on_message has made sure that they are well-formed and that there is room.
+void Group::write_received(const raft::LogWrite& write, const raft::WriteMark& mark, ByteView received) {
+  if (write.truncate_from != Index(0)) {
+    ring_.truncate(write.truncate_from);
+    wal_->discard_from(write.truncate_from);
+  }
+  if (ring_.has_open() && ring_.open_frame().term != write.term) ring_.seal();
+  Index appended = write.first.prev();
+  logfmt::EntryReader reader(received);
+  while (const auto entry = reader.next()) {
+    const Index index(entry->header.index);
+    if (index < write.first) continue;
+    if (index > write.last) break;
+    ESC_ASSERT(index == appended.next());
+    copy_entry(*entry, write.term, mark);
+    appended = index;
+  }
+  ESC_ASSERT(appended == write.last);
+}
+
+// One entry of another node, or of the WAL, into the open frame.
+void Group::copy_entry(const logfmt::EntryView& entry, Term term, const raft::WriteMark& mark) {
+  if (!ring_.open_has_room(entry.header.size)) ring_.seal();
+  const bool opens = !ring_.has_open();
+  const FrameRing::Allocation allocation = ring_.allocate(entry.header.size, 0);
+  ESC_ASSERT_MSG(allocation.entry != nullptr, "room was made before");
+  if (opens) {
+    open_since_ = now_;
+    open_events_ = 0;
+  }
+  std::memcpy(allocation.entry, &entry.header, sizeof entry.header);
+  std::copy(entry.body.begin(), entry.body.end(), allocation.entry + logfmt::kEntryHeaderBytes);
+  logfmt::zero_entry_padding(allocation.entry, entry.header.size);
+  const Index index(entry.header.index);
+  ring_.set_index(allocation.sequence, index);
+  EntryRecord& record = ring_.entry(allocation.sequence);
+  record.body = allocation.entry + logfmt::kEntryHeaderBytes;
+  record.body_bytes = entry.header.size;
+  record.kind = entry.header.kind;
+  record.partition_id = PartitionId(entry.header.partition);
+  ++open_events_;
+  Frame& frame = ring_.open_frame();
+  frame.proposed = true;
+  frame.term = term;
+  if (frame.entries == 1) frame.first_index = index;
+  frame.last_index = index;
+  // Good for what the frame holds so far, should it be sealed before the rest arrives.
+  frame.mark = {mark.hard_state, index, term, mark.epoch};
+}
+
+// After a snapshot: what the ring still holds beyond it is void, and so is the whole WAL.
+void Group::reset_log(const raft::LogWrite& write, const raft::WriteMark& mark) {
+  ring_.truncate(commit_.next());
+  wal_->discard_from(commit_.next());
+  reset_mark_ = mark;
+  wal_->reset(write.last, write.term, &Group::on_reset_saved, this);
+}
+
+void Group::on_reset_saved(void* context, Errc code) {
+  auto& group = *static_cast<Group*>(context);
+  if (group.failed_) return;
+  if (code != Errc::ok) {
+    group.enter_failed("resetting the write-ahead log in " + group.options_.wal.directory + " failed (" +
+                       std::string(to_string(code)) + "); check the device, then restart");
+    return;
+  }
+  group.core_->persisted(group.reset_mark_, group.effects_);
+  group.handle_effects();
+}
+
+// Links follow the members.
+void Group::on_configuration(const raft::ConfigurationEntry& entry) {
+  log_.info("group_members",
+            {{"group", options_.id}, {"index", entry.index}, {"voters", entry.configuration.voters.size()}});
+}
+
+}  // namespace esc::replica

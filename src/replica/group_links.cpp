@@ -1,0 +1,212 @@
+// Messages from and to the other members, and what follows from how the links are.
+#include <algorithm>
+
+#include "esc/replica/group.h"
+#include "esc/wire/record_batch.h"
+#include "peer_sender.h"
+#include "snapshot_fetch.h"
+#include "snapshot_source.h"
+
+namespace esc::replica {
+namespace {
+
+// A send that holds frames others need is given up after this long: the peer does not take its bytes.
+constexpr Nanos kSlowSendWhenCrowded = 100 * kMillisecond;
+constexpr Nanos kHandoverMax = 2 * kSecond;
+
+// Whether the payload is exactly the entries that the message announces.
+bool announces(const raft::AppendEntries& append, ByteView payload) {
+  logfmt::EntryReader reader(payload);
+  std::uint64_t next = append.prev_index.value() + 1;
+  while (const auto entry = reader.next()) {
+    if (entry->header.index != next++) return false;
+    if (entry->header.kind == logfmt::EntryKind::batch && !wire::BatchView::parse(entry->body)) return false;
+  }
+  return !reader.malformed() && next == append.prev_index.value() + 1 + append.count;
+}
+
+}  // namespace
+
+// Entries of one message: at least the largest frame.
+std::uint32_t Group::message_bytes_max() const {
+  return static_cast<std::uint32_t>(
+      align_up(std::uint64_t{ring_.frame_bytes_max()} + 64 * kKiB, kBlockBytes));
+}
+
+Status Group::open_links() {
+  if (options_.peers.empty()) return {};
+  peer::LinkOptions options;
+  options.cluster_name = options_.cluster_name;
+  options.cluster_id = options_.cluster_id;
+  options.secret = options_.cluster_secret;
+  options.self = options_.node;
+  options.group = options_.id;
+  options.payload_bytes_max = message_bytes_max();
+  links_ = std::make_unique<peer::Links>(env_, log_, options, static_cast<peer::LinkHandler&>(*this));
+  source_ = std::make_unique<SnapshotSource>(*this);
+  for (const peer::PeerAddress& peer : options_.peers) {
+    if (peer.node == options_.node) continue;
+    senders_.push_back(std::make_unique<PeerSender>(peer.node, message_bytes_max()));
+    links_->set_peer(peer);
+  }
+  return {};
+}
+
+PeerSender* Group::sender(NodeId peer) {
+  for (const auto& candidate : senders_) {
+    if (candidate->peer() == peer) return candidate.get();
+  }
+  return nullptr;
+}
+
+void Group::accept(const peer::Hello& hello, io::AcceptedSocket socket) {
+  ESC_ASSERT(links_ != nullptr);
+  links_->accept(hello, socket);
+}
+
+void Group::on_link_up(NodeId peer) {
+  if (failed_ || shutting_down_) return;
+  tick(env_.clock.now());
+  core_->peer_connected(peer, effects_);
+  handle_effects();
+}
+
+void Group::on_link_down(NodeId peer, Errc) {
+  if (PeerSender* to = sender(peer)) to->link_down();
+  if (fetch_ != nullptr) fetch_->on_link_down();
+  if (failed_ || shutting_down_) return;
+  tick(env_.clock.now());
+  core_->peer_unreachable(peer, effects_);
+  handle_effects();
+}
+
+void Group::on_sent(NodeId peer) {
+  if (PeerSender* to = sender(peer)) to->sent();
+}
+
+// Room for all of it now: the core takes a message as a whole. Entries that do not fit are dropped;
+// heartbeats tell the leader, who sends them again.
+bool Group::room_for(ByteView entries, std::uint32_t count) {
+  const std::uint64_t bytes = entries.size() + 2 * std::uint64_t{ring_.frame_bytes_max()};
+  if (ring_.bytes_free() < bytes || ring_.crowded()) reclaim(bytes);
+  return ring_.bytes_free() >= bytes && ring_.entries_free() >= count + 64 && ring_.frames_free() >= 8;
+}
+
+void Group::on_message(const raft::Message& message, ByteView payload) {
+  if (failed_ || shutting_down_) return;
+  if (const auto* append = std::get_if<raft::AppendEntries>(&message.payload)) {
+    if (!announces(*append, payload)) {
+      links_->close(message.from, "its entries are not what their header says");
+      return;
+    }
+    if (append->count > 0 && !room_for(payload, append->count)) {
+      ++stats_.appends_dropped;
+      return;
+    }
+  }
+  tick(env_.clock.now());
+  core_->message(message, effects_);
+  handle_effects(payload);
+}
+
+void Group::on_service(NodeId from, peer::Service service, ByteView payload) {
+  if (failed_ || shutting_down_) return;
+  switch (service.kind) {
+    case kSnapshotStateRequest: return source_->on_state_request(from, service.tag, payload);
+    case kSnapshotRecordsRequest: return source_->on_records_request(from, service.tag, payload);
+    case kSnapshotState:
+      if (fetch_ != nullptr) fetch_->on_state(payload, service.tag);
+      return;
+    case kSnapshotRecords:
+      if (fetch_ != nullptr) fetch_->on_records(payload, service.tag);
+      return;
+    default: break;
+  }
+  if (service.kind >= kFirstKindAbove) listener_.on_service(options_.id, from, service, payload);
+}
+
+bool Group::send_service(NodeId to, peer::Service service, ByteView payload) {
+  ESC_ASSERT(service.kind >= kFirstKindAbove);
+  PeerSender* const link = sender(to);
+  return link != nullptr && links_->up(to) && link->queue_service(service, payload);
+}
+
+std::uint32_t Group::flush_senders(Nanos now) {
+  std::uint32_t work = 0;
+  for (const auto& to : senders_) {
+    work += to->flush(*links_, ring_, *wal_, now);
+    if (const std::string why = to->take_read_error(); !why.empty()) {
+      log_.error("wal_read_failed", {{"group", options_.id}, {"for", to->peer()}, {"detail", why}});
+    }
+  }
+  drop_slow_link(now);
+  return work;
+}
+
+std::uint64_t Group::pinned_frame() const {
+  std::uint64_t oldest = UINT64_MAX;
+  for (const auto& to : senders_) oldest = std::min(oldest, to->pinned_frame());
+  return oldest;
+}
+
+// Nobody else waits for a peer that does not take its bytes.
+void Group::drop_slow_link(Nanos now) {
+  if (ring_.bytes_free() >= 2 * std::uint64_t{ring_.frame_bytes_max()} && !ring_.crowded()) return;
+  const std::uint64_t pinned = pinned_frame();
+  if (pinned == UINT64_MAX || pinned != ring_.frame_front()) return;
+  for (const auto& to : senders_) {
+    if (to->pinned_frame() == pinned && now - to->sent_at() > kSlowSendWhenCrowded) {
+      links_->close(to->peer(), "it does not take its bytes and the memory for frames is full");
+    }
+  }
+}
+
+// Up to where the WAL may be recycled. In a cluster the last stretch stays for followers that lag a little,
+// at a leader as much as they need, within a limit; whoever lags more gets a snapshot.
+Index Group::releasable() const {
+  if (links_ == nullptr || wal_->space() == wal::Space::low) return checkpointed_;
+  Index released = checkpointed_before_;
+  if (core_->is_leader() && wal_->live_bytes() < options_.retain_bytes) {
+    for (const raft::Progress& peer : core_->peers()) {
+      if (peer.state != raft::ProgressState::regressed) released = std::min(released, peer.match);
+    }
+  }
+  return std::max(released, core_->log().snapshot_index());
+}
+
+// Leaders spread over the nodes: group g prefers the (g mod n)-th voter.
+void Group::rebalance(Nanos now) {
+  if (!leading_ || shutting_down_ || options_.rebalance_after == 0 || handover_deadline_ != 0) return;
+  const raft::Configuration& members = core_->configuration();
+  const NodeId preferred = members.voters[options_.id.value() % members.voters.size()];
+  const auto& peers = core_->peers();
+  const auto found = std::find_if(peers.begin(), peers.end(), [&](const raft::Progress& peer) {
+    return peer.node == preferred && peer.state == raft::ProgressState::replicate;
+  });
+  const bool fit = preferred != options_.node && found != peers.end() &&
+                   core_->last_index() - found->match <= 1024 + found->inflight.count();
+  if (!fit) {
+    rebalance_at_ = 0;
+  } else if (rebalance_at_ == 0) {
+    // Not all groups at once.
+    rebalance_at_ = now + options_.rebalance_after + options_.id.value() * (kSecond / 4);
+  } else if (now >= rebalance_at_) {
+    rebalance_at_ = 0;
+    log_.info("leadership_offered", {{"group", options_.id}, {"to", preferred}, {"why", "balance"}});
+    if (core_->transfer_leadership(preferred, effects_)) handle_effects();
+  }
+}
+
+void Group::begin_handover() {
+  if (handover_deadline_ != 0) return;
+  handover_deadline_ = now_ + kHandoverMax;
+  if (failed_ || !core_->is_leader()) return;
+  if (!core_->transfer_leadership(NodeId(0), effects_)) handover_deadline_ = now_;  // nobody to take over
+  handle_effects();
+}
+
+bool Group::handed_over() const {
+  return failed_ || !core_->is_leader() || (handover_deadline_ != 0 && now_ >= handover_deadline_);
+}
+
+}  // namespace esc::replica

@@ -1,0 +1,206 @@
+#include "snapshot_fetch.h"
+
+#include <algorithm>
+
+#include "checkpointer.h"
+#include "esc/wire/record_batch.h"
+#include "peer_sender.h"
+
+namespace esc::replica {
+namespace {
+
+constexpr Nanos kAskAgainAfter = 500 * kMillisecond;
+constexpr Nanos kNoCheckpointYet = 200 * kMillisecond;
+
+}  // namespace
+
+SnapshotFetch::SnapshotFetch(Group& group, const raft::SnapshotRequest& request)
+    : group_(group), wanted_(request), started_(group.now_) {
+  group_.log_.info("snapshot_fetch",
+                   {{"group", group_.options_.id}, {"from", request.from}, {"index", request.index}});
+}
+
+Nanos SnapshotFetch::duration() const {
+  return group_.now_ - started_;
+}
+
+// One request at a time; what is not answered is asked again, of whoever leads by then.
+void SnapshotFetch::request(std::uint16_t kind) {
+  PeerSender* const sender = group_.sender(group_.core_->leader());
+  if (sender == nullptr) return;
+  std::vector<std::byte> payload;
+  ByteWriter writer(payload);
+  if (kind == kSnapshotStateRequest) {
+    encode(SnapshotStateRequest{state_.size()}, writer);
+  } else {
+    const CheckpointPartition& record = checkpoint_.partitions[cursor_];
+    encode(SnapshotRecordsRequest{record.identity.id, group_.find(record.identity.id)->log().next_offset()},
+           writer);
+  }
+  if (!sender->queue_service({kind, tag_ + 1}, payload)) return;
+  ++tag_;
+  waiting_ = true;
+  asked_at_ = group_.now_;
+}
+
+std::uint32_t SnapshotFetch::do_work(Nanos now) {
+  if (waiting_ && now - asked_at_ > kAskAgainAfter) waiting_ = false;
+  switch (phase_) {
+    case Phase::state:
+      if (waiting_ || now < not_before_) return 0;
+      request(kSnapshotStateRequest);
+      return 1;
+    case Phase::draining:
+      if (!group_.all_applied() || !group_.checkpointer_->idle()) return 0;
+      begin_records();
+      return 1;
+    case Phase::records:
+      if (waiting_ || appending_ || now < not_before_) return 0;
+      if (records_used_ < records_.size()) {
+        append_some();
+      } else if (next_partition()) {
+        request(kSnapshotRecordsRequest);
+      } else {
+        finish_records();
+      }
+      return 1;
+    case Phase::checkpoint:
+    case Phase::ended: return 0;
+  }
+  ESC_UNREACHABLE("phase");
+}
+
+void SnapshotFetch::on_state(ByteView payload, std::uint64_t tag) {
+  const auto message = decode_state(payload);
+  if (phase_ != Phase::state || !waiting_ || tag != tag_ || !message || message->offset != state_.size())
+    return;
+  waiting_ = false;
+  if (message->total_bytes == 0) {
+    not_before_ = group_.now_ + kNoCheckpointYet;
+    return;
+  }
+  if (message->total_bytes > kCheckpointBytesMax) return give_up("its checkpoint is too large");
+  state_.insert(state_.end(), message->part.begin(), message->part.end());
+  if (state_.size() < message->total_bytes) return;
+  auto decoded = decode_checkpoint(state_, "of the leader");
+  if (!decoded) {  // parts of two files
+    state_.clear();
+    return give_up("its checkpoint does not decode");
+  }
+  checkpoint_ = std::move(*decoded);
+  state_ = {};
+  if (checkpoint_.group != group_.options_.id) return give_up("its checkpoint is of another group");
+  if (checkpoint_.applied < wanted_.index || checkpoint_.applied <= group_.commit_)
+    return give_up("its checkpoint is older than the log here");
+  phase_ = Phase::draining;
+}
+
+// Brings the set of partitions in line. Those that the leader's log no longer reaches back to begin anew.
+void SnapshotFetch::begin_records() {
+  phase_ = Phase::records;
+  group_.forget_tail();
+  std::vector<PartitionId> gone;
+  for (const Partition* partition : group_.partition_list_) {
+    const auto named = [&](const CheckpointPartition& record) {
+      return record.identity.id == partition->id();
+    };
+    if (std::none_of(checkpoint_.partitions.begin(), checkpoint_.partitions.end(), named))
+      gone.push_back(partition->id());
+  }
+  for (const PartitionId id : gone) group_.apply_partition_delete(id, checkpoint_.applied);
+  for (const CheckpointPartition& record : checkpoint_.partitions) {
+    if (group_.find(record.identity.id) == nullptr) group_.create_from(record.identity);
+    store::PartitionLog& log = group_.find(record.identity.id)->log();
+    const Offset first =
+        record.state.segments.empty() ? record.state.next_offset : record.state.segments.front().base_offset;
+    if (log.next_offset() < first) log.skip_to(first);
+  }
+}
+
+// Moves the cursor to a partition that lacks records.
+bool SnapshotFetch::next_partition() {
+  for (; cursor_ < checkpoint_.partitions.size(); ++cursor_) {
+    const CheckpointPartition& record = checkpoint_.partitions[cursor_];
+    if (group_.find(record.identity.id)->log().next_offset() < record.state.next_offset) return true;
+  }
+  return false;
+}
+
+void SnapshotFetch::on_records(ByteView payload, std::uint64_t tag) {
+  if (phase_ != Phase::records || !waiting_ || tag != tag_) return;
+  const auto message = decode_records(payload);
+  const CheckpointPartition& record = checkpoint_.partitions[cursor_];
+  if (!message || message->partition != record.identity.id ||
+      message->offset != group_.find(record.identity.id)->log().next_offset())
+    return;
+  waiting_ = false;
+  if (message->code != Errc::ok) return give_up("it no longer has what its checkpoint named");
+  records_.assign(message->records.begin(), message->records.end());
+  records_used_ = 0;
+  bytes_fetched_ += records_.size();
+  // Never more than this beside the traffic of clients.
+  not_before_ = group_.now_ + static_cast<Nanos>(records_.size() * static_cast<std::uint64_t>(kSecond) /
+                                                 group_.options_.recovery_bytes_per_second);
+}
+
+// The next run of batches; they were checked when they were produced, here only their frame and order.
+void SnapshotFetch::append_some() {
+  const CheckpointPartition& record = checkpoint_.partitions[cursor_];
+  store::PartitionLog& log = group_.find(record.identity.id)->log();
+  batches_.clear();
+  Offset next = log.next_offset();
+  while (records_used_ < records_.size() && batches_.size() < store::kAppendBatchesMax) {
+    const ByteView rest = ByteView(records_).subspan(records_used_);
+    const auto batch = wire::BatchView::parse(rest);
+    if (!batch || Offset(batch->base_offset()) != next || !batch->crc_valid()) {
+      records_.clear();
+      return give_up("it sent records that do not follow ours, or are damaged");
+    }
+    if (next >= record.state.next_offset) {
+      records_used_ = records_.size();  // newer than the snapshot
+      break;
+    }
+    batches_.push_back({batch->bytes(), next, Offset(batch->last_offset()), batch->max_timestamp()});
+    next = Offset(batch->last_offset()).next();
+    records_used_ += batch->bytes().size();
+  }
+  if (batches_.empty()) return;
+  append_ = {};
+  append_.batches = batches_;
+  append_.context = this;
+  append_.done = [](store::AppendOp& op, Errc code) {
+    static_cast<SnapshotFetch*>(op.context)->on_appended(code);
+  };
+  appending_ = true;
+  log.append(append_);
+}
+
+void SnapshotFetch::on_appended(Errc code) {
+  appending_ = false;
+  if (code == Errc::ok) return;
+  records_.clear();
+  records_used_ = 0;
+  if (code == Errc::no_space) return give_up("the disk here is full");
+  group_.enter_failed("writing segments of a snapshot in " + group_.options_.data_directory + " failed (" +
+                      std::string(to_string(code)) + "); check the device, then restart");
+}
+
+// All records are in the files: their state is what the checkpoint says, and becomes ours.
+void SnapshotFetch::finish_records() {
+  phase_ = Phase::checkpoint;
+  if (Status status = group_.listener_.load_metadata(group_.options_.id, checkpoint_.metadata); !status)
+    return give_up("its metadata does not decode");
+  for (const CheckpointPartition& record : checkpoint_.partitions) {
+    group_.adopt_offsets(*group_.find(record.identity.id), record.state.log_start_offset);
+  }
+  group_.checkpointer_->install(checkpoint_.applied, checkpoint_.applied_term, checkpoint_.configuration);
+}
+
+// The leader asks again after some heartbeats.
+void SnapshotFetch::give_up(std::string_view why) {
+  group_.log_.warn("snapshot_given_up",
+                   {{"group", group_.options_.id}, {"from", wanted_.from}, {"why", why}});
+  phase_ = Phase::ended;
+}
+
+}  // namespace esc::replica

@@ -1,0 +1,126 @@
+#include "snapshot_source.h"
+
+#include <algorithm>
+
+#include "checkpointer.h"
+#include "peer_sender.h"
+
+namespace esc::replica {
+namespace {
+
+constexpr std::size_t kPartBytes = 512 * kKiB;
+constexpr std::size_t kMessageOverhead = 64;
+
+}  // namespace
+
+// A request that comes while another is being answered is dropped; its sender asks again.
+void SnapshotSource::on_state_request(NodeId from, std::uint64_t tag, ByteView payload) {
+  const auto request = decode_state_request(payload);
+  if (!request || busy()) return;
+  to_ = from;
+  tag_ = tag;
+  state_offset_ = request->offset;
+  if (state_offset_ == 0) return load_checkpoint();
+  send_state();
+}
+
+void SnapshotSource::load_checkpoint() {
+  checkpoint_.clear();
+  if (group_.checkpointed_ == Index(0)) return send_state();
+  path_ = Checkpointer::path(group_.options_);
+  phase_ = Phase::opening;
+  op_ = io::DiskOp{};
+  op_.kind = io::DiskOp::Kind::open;
+  op_.path = path_.c_str();
+  op_.context = this;
+  op_.done = [](io::DiskOp& op) { static_cast<SnapshotSource*>(op.context)->on_disk_done(); };
+  group_.env_.disk.submit(op_);
+}
+
+// The file is replaced by renaming, so what was opened stays whole.
+void SnapshotSource::on_disk_done() {
+  if (phase_ == Phase::opening) {
+    if (op_.error != Errc::ok) {
+      phase_ = Phase::idle;
+      return;
+    }
+    file_ = op_.file;
+    phase_ = Phase::reading;
+    checkpoint_.resize(kPartBytes);
+    op_.kind = io::DiskOp::Kind::read;
+    op_.offset = 0;
+    op_.buffer = checkpoint_;
+    return group_.env_.disk.submit(op_);
+  }
+  if (phase_ == Phase::reading) {
+    const std::size_t have = op_.offset + op_.transferred;
+    if (op_.error == Errc::ok && have == checkpoint_.size() && have < kCheckpointBytesMax) {
+      checkpoint_.resize(checkpoint_.size() * 2);
+      op_.offset = have;
+      op_.buffer = ByteSpan(checkpoint_).subspan(have);
+      return group_.env_.disk.submit(op_);
+    }
+    checkpoint_.resize(op_.error == Errc::ok ? have : 0);
+    phase_ = Phase::closing;
+    op_.kind = io::DiskOp::Kind::close;
+    return group_.env_.disk.submit(op_);
+  }
+  phase_ = Phase::idle;
+  send_state();
+}
+
+void SnapshotSource::send_state() {
+  if (state_offset_ > checkpoint_.size()) return;  // of a leader before us: it begins again
+  const std::size_t bytes = std::min(kPartBytes, checkpoint_.size() - state_offset_);
+  out_.clear();
+  ByteWriter writer(out_);
+  encode(
+      SnapshotState{checkpoint_.size(), state_offset_, ByteView(checkpoint_).subspan(state_offset_, bytes)},
+      writer);
+  reply(kSnapshotState);
+}
+
+void SnapshotSource::on_records_request(NodeId from, std::uint64_t tag, ByteView payload) {
+  const auto request = decode_records_request(payload);
+  if (!request || busy()) return;
+  to_ = from;
+  tag_ = tag;
+  request_ = *request;
+  Partition* const partition = group_.find(request_.partition);
+  const bool held = partition != nullptr && request_.offset >= partition->log_start_offset() &&
+                    request_.offset < partition->log().next_offset();
+  if (!held) return answer_records(Errc::not_found, {});
+  if (buffer_.empty()) buffer_.resize(group_.message_bytes_max() - kMessageOverhead);
+  phase_ = Phase::records;
+  read_ = {};
+  read_.offset = request_.offset;
+  read_.buffer = buffer_;
+  read_.context = this;
+  read_.done = [](store::ReadOp& op, Errc code) {
+    static_cast<SnapshotSource*>(op.context)->on_records(code);
+  };
+  group_.pin();
+  partition->log().read(read_);
+}
+
+void SnapshotSource::on_records(Errc code) {
+  group_.unpin();
+  phase_ = Phase::idle;
+  if (code == Errc::ok && read_.bytes.empty()) code = Errc::not_found;
+  answer_records(code == Errc::ok ? Errc::ok : Errc::not_found, code == Errc::ok ? read_.bytes : ByteView{});
+}
+
+void SnapshotSource::answer_records(Errc code, ByteView records) {
+  out_.clear();
+  ByteWriter writer(out_);
+  encode(SnapshotRecords{request_.partition, request_.offset, code, records}, writer);
+  reply(kSnapshotRecords);
+}
+
+void SnapshotSource::reply(std::uint16_t kind) {
+  PeerSender* const sender = group_.sender(to_);
+  if (sender != nullptr)
+    static_cast<void>(sender->queue_service({kind, tag_}, out_));  // asked again when lost
+}
+
+}  // namespace esc::replica
