@@ -211,6 +211,7 @@ Status Group::make_room(const std::function<void()>& pump) {
                                      "tuning.memory.frame_arena_bytes to what it was when they were written");
   }
   pump();
+  if (failed_) return fail(Errc::io_error, "replaying the write-ahead log failed, see the line before");
   now_ = env_.clock.now();
   write_segments(now_);
   reclaim(2 * std::uint64_t{ring_.frame_bytes_max()});
