@@ -3,7 +3,16 @@
 #include <algorithm>
 #include <cstring>
 
+#include "esc/base/byte_codec.h"
+#include "esc/broker/lifecycle.h"
+
 namespace esc::broker {
+namespace {
+
+constexpr std::size_t kWishesMax = 256;
+constexpr Nanos kWishValid = 500 * kMillisecond;
+
+}  // namespace
 
 // One change on its way to every core.
 struct Controller::BroadcastCall : Call {
@@ -113,6 +122,7 @@ std::uint32_t Controller::advance_queue() {
   if (!call.carried_out) {
     const bool ours = call.term == Term(0) || call.term == group.term();
     if (!group.leading() || !ours) {
+      if (call.automatic) pass_on(call);
       refuse_rest(call);
     } else {
       call.term = group.term();
@@ -136,6 +146,44 @@ void Controller::refuse_rest(AdminCall& call) {
     order.message = "another node leads group 0: see controller_id in the metadata";
   }
   call.last_index = Index(0);
+}
+
+// Topics that clients want on first use, asked of the node that leads group 0. Best effort: the client is
+// told to come again, and its next request asks again if nothing has come of this one.
+void Controller::pass_on(const AdminCall& call) {
+  replica::Group& group = *broker_.group(GroupId(0));
+  const NodeId leader = group.leader();
+  if (leader == NodeId(0) || leader == broker_.options().node) return;
+  const Nanos now = broker_.env().clock.now();
+  std::erase_if(wishes_, [now](const auto& wish) { return wish.second <= now; });
+  std::vector<std::string_view> names;
+  for (const TopicOrder& order : call.orders) {
+    if (wishes_.size() + names.size() == kWishesMax) break;
+    if (order.kind == TopicOrder::Kind::create && !wishes_.contains(order.name)) names.push_back(order.name);
+  }
+  if (names.empty()) return;
+  std::vector<std::byte> payload;
+  ByteWriter writer(payload);
+  writer.number(static_cast<std::uint32_t>(names.size()));
+  for (const std::string_view name : names) writer.text(name);
+  if (!group.send_service(leader, {.kind = kServiceCreateTopics, .tag = 0}, payload)) return;
+  for (const std::string_view name : names) wishes_.emplace(name, now + kWishValid);
+}
+
+void Controller::on_service(NodeId, peer::Service service, ByteView payload) {
+  if (service.kind != kServiceCreateTopics || !live_ || !broker_.options().auto_create_topics) return;
+  if (!broker_.group(GroupId(0))->leading() || wishes_in_queue_ == kWishesMax) return;
+  ByteReader reader(payload);
+  const std::uint32_t count = reader.count(sizeof(std::uint32_t));
+  auto call = std::make_unique<AdminCall>();
+  for (std::uint32_t i = 0; i < count && i < kWishesMax; ++i) {
+    std::string name = reader.text();
+    if (master_.find(std::string_view(name)) == nullptr) call->orders.emplace_back().name = std::move(name);
+  }
+  if (!reader.at_end() || call->orders.empty()) return;
+  ++wishes_in_queue_;
+  call->finish = [](Broker& origin, AdminCall&) { --origin.controller().wishes_in_queue_; };
+  submit_admin_call(broker_, std::move(call));
 }
 
 // Proposes the orders of a call one by one, each against the state that the one before has led to.

@@ -9,6 +9,7 @@
 
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -64,6 +65,8 @@ class Controller {
   [[nodiscard]] bool ready() const { return ready_; }
   [[nodiscard]] Nanos started_at() const { return started_at_; }
   void enqueue(AdminCall& call) { queue_.push_back(call); }
+  // A message of another node's controller.
+  void on_service(NodeId from, peer::Service service, ByteView payload);
 
   // --- on every core ---
   // `leader` 0: nobody known. Tells every core.
@@ -86,6 +89,7 @@ class Controller {
   std::uint32_t advance_queue();
   [[nodiscard]] bool propose(AdminCall& call);
   void refuse_rest(AdminCall& call);
+  void pass_on(const AdminCall& call);
   void order_create(TopicOrder& order, std::vector<std::byte>& command);
   void order_remove(TopicOrder& order, std::vector<std::byte>& command);
   void order_add_partitions(TopicOrder& order, std::vector<std::byte>& command);
@@ -98,6 +102,8 @@ class Controller {
   bool ready_ = false;
   Nanos started_at_ = 0;
   IntrusiveList<AdminCall> queue_;
+  std::map<std::string, Nanos, std::less<>> wishes_;    // topics asked of the leader, until when not again
+  std::uint32_t wishes_in_queue_ = 0;                   // of other nodes
   std::deque<Change> changes_;                          // not broadcast yet
   std::vector<std::unique_ptr<Broadcast>> broadcasts_;  // under way
   Index finished_;                                      // broadcasts up to here have ended

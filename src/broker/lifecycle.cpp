@@ -16,6 +16,9 @@ Status load_metadata(Broker& broker, ByteView state) {
 void on_partition(Broker& broker, GroupId group, replica::Partition& partition) {
   broker.controller().on_partition(group, partition);
 }
+void on_service(Broker& broker, GroupId group, NodeId from, peer::Service service, ByteView payload) {
+  if (group == GroupId(0)) broker.controller().on_service(from, service, payload);
+}
 void announce_leader(Broker& broker, GroupId group, NodeId leader, Term term) {
   broker.controller().announce_leader(group, leader, term);
 }

@@ -164,7 +164,9 @@ void Shard::on_leader_changed(GroupId group, NodeId leader, Term term) {
   const bool self = leader == options_.broker.node;
   broker::announce_leader(broker_, group, self ? NodeId(0) : leader, term);
 }
-void Shard::on_service(GroupId, NodeId, peer::Service, ByteView) {}
+void Shard::on_service(GroupId group, NodeId from, peer::Service service, ByteView payload) {
+  broker::on_service(broker_, group, from, service, payload);
+}
 void Shard::on_failed(GroupId group, const std::string& what) {
   log_.error("group_failed", {{"group", group}, {"what", what}});
   control_.fail(what);

@@ -12,6 +12,9 @@ void on_metadata(Broker& broker, Index index, ByteView command);
 void save_metadata(Broker& broker, std::vector<std::byte>& out);
 [[nodiscard]] Status load_metadata(Broker& broker, ByteView state);
 void on_partition(Broker& broker, GroupId group, replica::Partition& partition);
+// Services between brokers, over the links of group 0 (docs/PROTOCOL.md). Values are the protocol.
+inline constexpr std::uint16_t kServiceCreateTopics = 64;
+void on_service(Broker& broker, GroupId group, NodeId from, peer::Service service, ByteView payload);
 // Tells every core who leads the group; 0: nobody known. This node only once it may assign offsets.
 void announce_leader(Broker& broker, GroupId group, NodeId leader, Term term);
 // Tells every core the port that clients reach us on, unless one is configured.
