@@ -264,6 +264,25 @@ replica::Group* Host::group(GroupId id) const {
   return nullptr;
 }
 
+std::string Host::state() const {
+  std::string text = fmt::format("{}:{}{}{}", name_, running() ? "" : " off", paused_ ? " paused" : "",
+                                 stopping() ? " stopping" : "");
+  for (std::size_t core = 0; core < loops_.size(); ++core) {
+    text += fmt::format(" core {}: {} disk operations, {} connections, {} buffers lent;", core,
+                        loops_[core]->disk_ops_in_flight(), loops_[core]->connections_open(),
+                        loops_[core]->receive_buffers_lent());
+    for (const auto& group : shards_[core]->groups()) {
+      text += fmt::format(" group {}: {} commit {} last {} durable {} wal in flight {} live {} space {}{};",
+                          group->id().value(), to_string(group->accepting()), group->commit_index().value(),
+                          group->core().last_index().value(), group->core().durable_index().value(),
+                          group->wal().in_flight(), group->wal().live_bytes(),
+                          group->wal().space() == wal::Space::ok ? "ok" : "low",
+                          group->wal().can_write(kBlockBytes) ? "" : " cannot write");
+    }
+  }
+  return text;
+}
+
 void Host::observe() {
   for (const auto& shard : shards_) {
     for (const auto& group : shard->groups()) observe_group(*group);
