@@ -49,7 +49,8 @@ void SimDisk::submit(io::DiskOp& op) {
   ESC_ASSERT(!op.in_flight);
   ESC_ASSERT(op.done != nullptr);
   op.in_flight = true;
-  InFlight entry{.op = &op, .write = op.kind == Kind::write, .fd = op.file.fd, .offset = op.offset, .bytes = {}};
+  InFlight entry{
+      .op = &op, .write = op.kind == Kind::write, .fd = op.file.fd, .offset = op.offset, .bytes = {}};
   if (op.kind == Kind::write) {
     entry.bytes = bytes_of(op);
     if (file_system_.is_direct(op.file.fd)) {

@@ -91,7 +91,8 @@ void Client::ask_metadata() {
 std::string Client::state() const {
   std::string text = fmt::format("{}{}:", name_, asking_ ? " (asks for metadata)" : "");
   for (const auto& [node, link] : links_)
-    text += fmt::format(" link to {}: {}, {} unanswered;", node, link->dead() ? "dead" : "open", link->waiting());
+    text +=
+        fmt::format(" link to {}: {}, {} unanswered;", node, link->dead() ? "dead" : "open", link->waiting());
   for (const auto& [partition, node] : leaders_) text += fmt::format(" {}@{}", partition, node);
   return text;
 }

@@ -68,6 +68,9 @@ shard::ShardOptions Host::shard_options(std::uint32_t core) {
   for (std::uint32_t member = 1; s.nodes > 1 && member <= s.nodes; ++member)
     group.members.voters.push_back(NodeId(member));
   group.cluster_id = kClusterNumber;
+  group.retain_bytes = s.retain_bytes;
+  group.rebalance_after = s.rebalance_after;
+  group.recovery_bytes_per_second = s.recovery_bytes_per_second;
   group.frame_bytes_max = s.frame_bytes_max;
   group.batch_events_max = s.batch_events_max;
   group.batch_delay = s.batch_delay;
@@ -83,6 +86,8 @@ shard::ShardOptions Host::shard_options(std::uint32_t core) {
   broker::BrokerOptions& broker = options.broker;
   broker.node = node();
   broker.cluster_id = kClusterId;
+  for (std::uint32_t member = 1; s.nodes > 1 && member <= s.nodes; ++member)
+    broker.nodes.push_back({NodeId(member), sim::address_of(member), kKafkaPort});
   broker.advertised_host = sim::address_of(number_);
   broker.advertised_port = kKafkaPort;
   broker.auto_create_topics = false;
@@ -157,9 +162,8 @@ void Host::after_step(std::uint32_t core) {
   if (control_->release_recovered(static_cast<std::uint32_t>(shards_.size()))) {
     for (auto& loop : loops_) loop->wake();
   }
-  if (!control_->failed.load()) {
-    for (const auto& group : shards_[core]->groups()) observe_group(*group);
-  }
+  // Also of a node that has just failed: what it acknowledged before is on its way.
+  for (const auto& group : shards_[core]->groups()) observe_group(*group);
   const bool failed = control_->failed.load();
   if (!failed && !std::ranges::all_of(finished_, [](bool done) { return done; })) return;
   // Not from inside the loop's own callback.
