@@ -108,6 +108,39 @@ TEST(Damage, refusal_changes_nothing_on_disk) {
   w.check_recovered(Index{0});
 }
 
+TEST(Damage, a_hole_is_described_for_whoever_refetches_it) {
+  RaftWorld w(56);
+  ASSERT_TRUE(w.open_raft(Index{0}));
+  for (std::uint64_t i = 1; i <= 9; i += 3) w.write_and_drain(Index{i}, 3);
+  w.write_and_drain(Index{10}, 1);
+  w.log.reset();
+  // The second frame; it takes two or three blocks.
+  std::uint64_t position = 2 * kBlockBytes;
+  std::vector<std::byte> head(logfmt::kFrameHeaderBytes);
+  logfmt::FrameHeader header;
+  const io::FileHandle file = *w.files.open("/wal/wal-00000001.seg", {});
+  for (;; position += kBlockBytes) {
+    ASSERT_TRUE(w.files.read(file, position, head));
+    if (logfmt::read_frame_header(head, header) == logfmt::HeaderState::valid) break;
+  }
+  w.files.close(file);
+  ASSERT_EQ(header.lsn, 2U);
+  w.fs.corrupt("/wal/wal-00000001.seg", position + 200, 1);
+  const auto opened = w.open_raft(Index{0});
+  ASSERT_FALSE(opened);
+  ASSERT_EQ(opened.error().code, Errc::corruption);
+  ASSERT_TRUE(w.report.damage);
+  EXPECT_EQ(w.report.damage->segment, "/wal/wal-00000001.seg");
+  EXPECT_EQ(w.report.damage->position, position);
+  EXPECT_EQ(w.report.damage->index_before, Index{3});
+  EXPECT_EQ(w.report.damage->index_next, Index{7});
+  EXPECT_EQ(w.report.damage->lsn_first_missing, Lsn{2});
+  EXPECT_EQ(w.report.damage->lsn_next_good, Lsn{3});
+  w.fs.corrupt("/wal/wal-00000001.seg", position + 200, 1);
+  ASSERT_TRUE(w.open_raft(Index{0}));
+  EXPECT_FALSE(w.report.damage);
+}
+
 TEST(Damage, an_uncovered_last_frame_counts_as_torn) {
   World w(55);
   ASSERT_TRUE(w.open());
