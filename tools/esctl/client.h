@@ -51,6 +51,8 @@ class Client {
   // False when the server does not offer the API at a version we speak.
   [[nodiscard]] bool offers(wire::ApiKey key) const { return negotiate(key).has_value(); }
   [[nodiscard]] const std::string& address() const { return address_; }
+  // For a connection that lives longer than one command's patience.
+  void set_deadline(Deadline deadline) { deadline_ = deadline; }
 
  private:
   struct Range {
