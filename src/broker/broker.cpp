@@ -95,6 +95,11 @@ void Broker::close_all() {
   connections_.for_each([](Connection& connection) { connection.close(); });
 }
 
+void Broker::begin_shutdown() {
+  shutting_down_ = true;
+  connections_.for_each([](Connection& connection) { connection.hurry(); });
+}
+
 void Broker::wait_for_memory(Connection& connection) {
   metrics_.memory_stalls.add();
   if (!connection.memory_waiter().linked()) memory_waiters_.push_back(connection.memory_waiter());

@@ -239,6 +239,20 @@ void Connection::start_first() {
   start(broker_, request);
 }
 
+// Parked fetches need not wait any longer. What an end sets off may release answered requests, so the search
+// begins anew after each.
+void Connection::hurry() {
+  while (!closing_) {
+    io::Timer* parked = nullptr;
+    requests_.for_each([&](Request& request) {
+      if (parked == nullptr && !request.complete && request.timer.armed()) parked = &request.timer;
+    });
+    if (parked == nullptr) return;
+    broker_.env().clock.disarm(*parked);
+    parked->fire(*parked);
+  }
+}
+
 // Gives back everything that waits for more bytes.
 void Connection::abandon_input() {
   if (closing_) return;

@@ -34,6 +34,8 @@ class Connection : public io::ConnectionHandler, public ListNode<Connection> {
   // The answer of one of this connection's requests is final.
   void answer_ready() { send_answers(); }
   void close();
+  // Ends the wait of its parked fetches.
+  void hurry();
   // Memory may have become free.
   void retry();
   // No earlier request of this connection is unanswered.

@@ -3,32 +3,30 @@
 #include <algorithm>
 #include <cstring>
 
-namespace esc::broker {
+#include "esc/base/byte_codec.h"
+#include "esc/broker/lifecycle.h"
 
-// One metadata change (or, at start, the whole directory) on its way to every core.
+namespace esc::broker {
+namespace {
+
+constexpr std::size_t kWishesMax = 256;
+constexpr Nanos kWishValid = 500 * kMillisecond;
+
+}  // namespace
+
+// One change on its way to every core.
 struct Controller::BroadcastCall : Call {
-  struct Work {
-    GroupId group;
-    bool create = false;
-    replica::PartitionIdentity identity;  // only the id counts for a deletion
-  };
   Broadcast* broadcast = nullptr;
-  // Of the receiving core.
-  std::vector<Work> work;
-  std::size_t cursor = 0;
-  std::vector<replica::CommitWaiter> waiters;  // by group
-  std::uint32_t uncommitted = 0;
+  std::uint64_t version = 0;  // of the receiving core's directory, with the change
 };
 
 struct Controller::Broadcast {
-  Index index;
-  std::vector<std::byte> bytes;
-  bool whole = false;
+  Change change;
   std::uint32_t outstanding = 0;
   std::vector<BroadcastCall> calls;
 };
 
-Controller::Controller(Broker& broker) : broker_(broker) {}
+Controller::Controller(Broker& broker) : broker_(broker), reconciler_(broker) {}
 
 Controller::~Controller() {
   while (!queue_.empty()) queue_.pop_front();
@@ -48,25 +46,33 @@ void submit_admin_call(Broker& broker, std::unique_ptr<AdminCall> call) {
 // --- the core of group 0 ------------------------------------------------------------------------------
 
 void Controller::on_metadata(Index index, ByteView command) {
-  master_.apply(index, command);
+  (void)master_.apply(index, command);
   // Broadcast from do_work: we are inside the group's commit here.
-  if (live_) committed_.emplace_back(index, std::vector<std::byte>(command.begin(), command.end()));
+  if (live_) changes_.push_back({index, std::vector<std::byte>(command.begin(), command.end()), false});
+}
+
+Status Controller::load(ByteView state) {
+  Status status = master_.load(state);
+  // At runtime it comes with a snapshot from the leader.
+  if (status && live_) {
+    changes_.push_back({master_.applied(), std::vector<std::byte>(state.begin(), state.end()), true});
+  }
+  return status;
 }
 
 void Controller::start() {
   ESC_ASSERT(!live_);
   live_ = true;
-  std::vector<std::byte> state;
-  master_.save(state);
-  broadcast(master_.applied(), std::move(state), true);
+  started_at_ = broker_.env().clock.now();
+  Change all{master_.applied(), {}, true};
+  master_.save(all.bytes);
+  broadcast(std::move(all));
 }
 
-void Controller::broadcast(Index index, std::vector<std::byte> bytes, bool whole) {
+void Controller::broadcast(Change change) {
   broadcasts_.push_back(std::make_unique<Broadcast>());
   Broadcast& sent = *broadcasts_.back();
-  sent.index = index;
-  sent.bytes = std::move(bytes);
-  sent.whole = whole;
+  sent.change = std::move(change);
   sent.outstanding = broker_.router().cores();
   sent.calls = std::vector<BroadcastCall>(sent.outstanding);
   for (std::uint32_t core = 0; core < broker_.router().cores(); ++core) {
@@ -86,25 +92,23 @@ void Controller::broadcast(Index index, std::vector<std::byte> bytes, bool whole
 void Controller::broadcast_done(BroadcastCall& call) {
   Broadcast& sent = *call.broadcast;
   if (--sent.outstanding > 0) return;
-  if (sent.whole) {
-    ready_ = true;
-  }
-  finished_ = std::max(finished_, sent.index);
+  if (sent.change.whole) ready_ = true;
+  finished_ = std::max(finished_, sent.change.index);
   std::erase_if(broadcasts_, [&](const auto& each) { return each.get() == &sent; });
 }
 
 std::uint32_t Controller::do_work() {
   std::uint32_t work = 0;
-  while (!committed_.empty()) {
-    auto [index, command] = std::move(committed_.front());
-    committed_.pop_front();
-    broadcast(index, std::move(command), false);
+  while (!changes_.empty()) {
+    Change change = std::move(changes_.front());
+    changes_.pop_front();
+    broadcast(std::move(change));
     ++work;
   }
-  while (!reconciling_.empty()) {
-    BroadcastCall& call = *reconciling_.front();
-    if (!advance_reconciliation(call)) break;
-    reconciling_.erase(reconciling_.begin());
+  work += reconciler_.do_work();
+  while (!received_.empty() && reconciler_.settled(received_.front()->version)) {
+    BroadcastCall& call = *received_.front();
+    received_.pop_front();
     broker_.router().reply(call);
     ++work;
   }
@@ -114,17 +118,79 @@ std::uint32_t Controller::do_work() {
 std::uint32_t Controller::advance_queue() {
   if (!live_ || queue_.empty()) return 0;
   AdminCall& call = queue_.front();
-  if (!propose(call)) return 0;
+  const replica::Group& group = *broker_.group(GroupId(0));
+  if (!call.carried_out) {
+    const bool ours = call.term == Term(0) || call.term == group.term();
+    if (!group.leading() || !ours) {
+      if (call.automatic) pass_on(call);
+      refuse_rest(call);
+    } else {
+      call.term = group.term();
+      if (!propose(call)) return 0;
+    }
+    call.carried_out = true;
+  }
   if (call.last_index > finished_) return 0;
   queue_.pop_front();
   broker_.router().reply(call);
   return 1;
 }
 
+// This node does not, or no longer, lead group 0. What was proposed last may still come true: the client asks
+// the new controller.
+void Controller::refuse_rest(AdminCall& call) {
+  for (std::size_t i = call.committed; i < call.orders.size(); ++i) {
+    TopicOrder& order = call.orders[i];
+    if (order.code != wire::ErrorCode::none) continue;
+    order.code = wire::ErrorCode::not_controller;
+    order.message = "another node leads group 0: see controller_id in the metadata";
+  }
+  call.last_index = Index(0);
+}
+
+// Topics that clients want on first use, asked of the node that leads group 0. Best effort: the client is
+// told to come again, and its next request asks again if nothing has come of this one.
+void Controller::pass_on(const AdminCall& call) {
+  replica::Group& group = *broker_.group(GroupId(0));
+  const NodeId leader = group.leader();
+  if (leader == NodeId(0) || leader == broker_.options().node) return;
+  const Nanos now = broker_.env().clock.now();
+  std::erase_if(wishes_, [now](const auto& wish) { return wish.second <= now; });
+  std::vector<std::string_view> names;
+  for (const TopicOrder& order : call.orders) {
+    if (wishes_.size() + names.size() == kWishesMax) break;
+    if (order.kind == TopicOrder::Kind::create && !wishes_.contains(order.name)) names.push_back(order.name);
+  }
+  if (names.empty()) return;
+  std::vector<std::byte> payload;
+  ByteWriter writer(payload);
+  writer.number(static_cast<std::uint32_t>(names.size()));
+  for (const std::string_view name : names) writer.text(name);
+  if (!group.send_service(leader, {.kind = kServiceCreateTopics, .tag = 0}, payload)) return;
+  for (const std::string_view name : names) wishes_.emplace(name, now + kWishValid);
+}
+
+void Controller::on_service(NodeId, peer::Service service, ByteView payload) {
+  if (service.kind != kServiceCreateTopics || !live_ || !broker_.options().auto_create_topics) return;
+  if (!broker_.group(GroupId(0))->leading() || wishes_in_queue_ == kWishesMax) return;
+  ByteReader reader(payload);
+  const std::uint32_t count = reader.count(sizeof(std::uint32_t));
+  auto call = std::make_unique<AdminCall>();
+  for (std::uint32_t i = 0; i < count && i < kWishesMax; ++i) {
+    std::string name = reader.text();
+    if (master_.find(std::string_view(name)) == nullptr) call->orders.emplace_back().name = std::move(name);
+  }
+  if (!reader.at_end() || call->orders.empty()) return;
+  ++wishes_in_queue_;
+  call->finish = [](Broker& origin, AdminCall&) { --origin.controller().wishes_in_queue_; };
+  submit_admin_call(broker_, std::move(call));
+}
+
 // Proposes the orders of a call one by one, each against the state that the one before has led to.
 bool Controller::propose(AdminCall& call) {
   while (call.cursor < call.orders.size()) {
     if (master_.applied() < call.last_index) return false;  // the order before is not committed yet
+    call.committed = call.cursor;
     TopicOrder& order = call.orders[call.cursor];
     std::vector<std::byte> command;
     switch (order.kind) {
@@ -132,7 +198,7 @@ bool Controller::propose(AdminCall& call) {
       case TopicOrder::Kind::remove: order_remove(order, command); break;
       case TopicOrder::Kind::add_partitions: order_add_partitions(order, command); break;
     }
-    if (order.code == wire::ErrorCode::none && !call.validate_only) {
+    if (!command.empty() && order.code == wire::ErrorCode::none && !call.validate_only) {
       const auto index =
           broker_.group(GroupId(0))->append_command(logfmt::EntryKind::metadata, PartitionId(0), command);
       if (!index && index.error() == Errc::busy) return false;  // try again next turn
@@ -170,9 +236,12 @@ void Controller::order_create(TopicOrder& order, std::vector<std::byte>& command
   const std::int32_t count = order.partitions == -1 ? broker_.options().default_partitions : order.partitions;
   if (count < 1)
     return refuse(wire::ErrorCode::invalid_partitions, "the number of partitions must be at least 1");
-  if (order.replication_factor != -1 && order.replication_factor != 1) {
+  // Every partition is on every node, which is never less safe than what was asked for.
+  const auto nodes = static_cast<std::int16_t>(broker_.replication_factor());
+  if (order.replication_factor != -1 && (order.replication_factor < 1 || order.replication_factor > nodes)) {
     return refuse(wire::ErrorCode::invalid_replication_factor,
-                  "this cluster has 1 node: the replication factor is 1");
+                  "this cluster has " + std::to_string(nodes) + (nodes == 1 ? " node" : " nodes") +
+                      ": the replication factor is " + std::to_string(nodes));
   }
   if (master_.topics().size() >= broker_.options().topics_max ||
       master_.partition_count() + static_cast<std::size_t>(count) > broker_.options().partitions_max) {
@@ -241,7 +310,7 @@ void Controller::order_add_partitions(TopicOrder& order, std::vector<std::byte>&
 
 // --- every core -----------------------------------------------------------------------------------------
 
-void Controller::announce_leadership(GroupId group, Term term) {
+void Controller::announce_leader(GroupId group, NodeId leader, Term term) {
   struct LeaderCall : Call {
     GroupId group;
     GroupView view;
@@ -249,11 +318,11 @@ void Controller::announce_leadership(GroupId group, Term term) {
   for (std::uint32_t core = 0; core < broker_.router().cores(); ++core) {
     auto* call = new LeaderCall;
     call->group = group;
-    call->view = {broker_.options().node, term};
+    call->view = {leader, term};
     call->target = CoreId(core);
     call->run = [](Call& base, Broker& target) {
-      auto& leader = static_cast<LeaderCall&>(base);
-      target.directory().set_group(leader.group, leader.view);
+      auto& told = static_cast<LeaderCall&>(base);
+      target.directory().set_group(told.group, told.view);
       target.router().reply(base);
     };
     call->done = [](Call& base, Broker&) { delete &static_cast<LeaderCall&>(base); };
@@ -269,76 +338,16 @@ void Controller::on_partition(GroupId, replica::Partition& partition) {
 }
 
 void Controller::receive(BroadcastCall& call) {
-  const Broadcast& received = *call.broadcast;
-  if (received.whole) {
-    const Status status = broker_.directory().load(received.bytes);
+  const Change& change = call.broadcast->change;
+  if (change.whole) {
+    const Status status = broker_.directory().load(change.bytes);
     ESC_ASSERT_MSG(status.has_value(), "the directory that this process encoded decodes");
   } else {
-    broker_.directory().apply(received.index, received.bytes);
+    broker_.directory().apply(change.index, change.bytes);
   }
-  plan_reconciliation(call);
-  reconciling_.push_back(&call);
-}
-
-// What this core's groups have too few or too many of.
-void Controller::plan_reconciliation(BroadcastCall& call) {
-  const replica::Catalog& catalog = broker_.directory().catalog();
-  std::vector<bool> wanted(catalog.next_partition_id().value(), false);
-  for (const auto& [name, view] : broker_.directory().topics()) {
-    const replica::Topic& topic = *view.topic;
-    for (std::size_t i = 0; i < topic.partitions.size(); ++i) {
-      const replica::PartitionAssignment& assignment = topic.partitions[i];
-      replica::Group* group = broker_.group(assignment.group);
-      if (group == nullptr) continue;
-      wanted[assignment.id.value()] = true;
-      if (replica::Partition* partition = group->find(assignment.id)) {
-        partition->set_retention({view.settings.retention_ms, view.settings.retention_bytes});
-        continue;
-      }
-      BroadcastCall::Work& work = call.work.emplace_back();
-      work.group = assignment.group;
-      work.create = true;
-      work.identity = {assignment.id, topic.id, topic.name, static_cast<std::int32_t>(i),
-                       static_cast<std::uint64_t>(view.settings.segment_bytes)};
-    }
-  }
-  for (std::uint32_t id = 0; id < broker_.options().groups; ++id) {
-    replica::Group* group = broker_.group(GroupId(id));
-    if (group == nullptr) continue;
-    for (const replica::Partition* partition : group->partitions()) {
-      if (partition->id().value() < wanted.size() && wanted[partition->id().value()]) continue;
-      BroadcastCall::Work& work = call.work.emplace_back();
-      work.group = GroupId(id);
-      work.identity.id = partition->id();
-    }
-  }
-  call.waiters = std::vector<replica::CommitWaiter>(broker_.options().groups);
-}
-
-// True when everything is proposed and committed.
-bool Controller::advance_reconciliation(BroadcastCall& call) {
-  for (; call.cursor < call.work.size(); ++call.cursor) {
-    const BroadcastCall::Work& work = call.work[call.cursor];
-    replica::Group& group = *broker_.group(work.group);
-    const auto index =
-        work.create ? group.create_partition(work.identity) : group.delete_partition(work.identity.id);
-    if (!index) return false;  // ring full, or not leading yet: try again next turn
-    call.waiters[work.group.value()].index = *index;
-    if (call.cursor + 1 < call.work.size()) continue;
-    call.uncommitted = 1;
-    for (std::uint32_t id = 0; id < call.waiters.size(); ++id) {
-      replica::CommitWaiter& waiter = call.waiters[id];
-      if (waiter.index == Index(0)) continue;
-      ++call.uncommitted;
-      waiter.context = &call;
-      waiter.done = [](replica::CommitWaiter& done, Errc) {
-        --static_cast<BroadcastCall*>(done.context)->uncommitted;
-      };
-      broker_.group(GroupId(id))->wait_committed(waiter);
-    }
-    --call.uncommitted;
-  }
-  return call.uncommitted == 0;
+  reconciler_.directory_changed();
+  call.version = reconciler_.version();
+  received_.push_back(&call);
 }
 
 }  // namespace esc::broker

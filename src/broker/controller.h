@@ -1,19 +1,22 @@
-// Metadata changes. On the core of group 0 it carries out admin calls one after the other: validate,
-// propose, wait for the commit, broadcast to every core, answer when every core has its partitions. On
-// every core it brings the core's groups in line with the directory: partitions to create and to delete.
+// Metadata changes. On the core of group 0, at the node that leads it, admin calls are carried out one after
+// the other: validate, propose, wait for the commit, answer when every core of this node has applied the
+// change and the groups led here have their partitions. Groups that other nodes lead follow by themselves.
+// Every node applies group 0's log and broadcasts it to its cores.
 //
-//   admin call -> group 0 log -> committed -> broadcast -> each core: directory, partition_create/delete
-//                 in its groups' logs -> committed -> all cores done -> answer
+//   admin call -> group 0 log -> committed, on every node -> broadcast -> each core: directory, Reconciler
+//              -> groups led here are in line -> answer
 #pragma once
 
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "esc/broker/broker.h"
 #include "esc/wire/error_code.h"
+#include "reconciler.h"
 
 namespace esc::broker {
 
@@ -34,11 +37,15 @@ struct TopicOrder {
 struct AdminCall : Call, ListNode<AdminCall> {
   Request* request = nullptr;
   bool validate_only = false;
+  bool automatic = false;  // nobody asked by name: a node that does not lead group 0 passes the wish on
   std::vector<TopicOrder> orders;
   void (*finish)(Broker&, AdminCall&) = nullptr;  // on the origin; the call is deleted afterwards
   // Of the controller.
   std::size_t cursor = 0;
+  std::size_t committed = 0;  // orders whose outcome is known
   Index last_index;
+  Term term;  // in which the orders are proposed; 0: none yet
+  bool carried_out = false;
 };
 
 // Sends the call to the controller's core; `finish` runs on this core.
@@ -52,28 +59,37 @@ class Controller {
   // --- on the core of group 0 ---
   void on_metadata(Index index, ByteView command);  // committed or replayed
   void save(std::vector<std::byte>& out) const { master_.save(out); }
-  [[nodiscard]] Status load(ByteView state) { return master_.load(state); }
-  // Every group leads: tells all cores the whole directory. ready() turns true when they have it.
+  [[nodiscard]] Status load(ByteView state);
+  // Every core is up: tells all of them the whole directory. ready() turns true when they have it.
   void start();
   [[nodiscard]] bool ready() const { return ready_; }
+  [[nodiscard]] Nanos started_at() const { return started_at_; }
   void enqueue(AdminCall& call) { queue_.push_back(call); }
+  // A message of another node's controller.
+  void on_service(NodeId from, peer::Service service, ByteView payload);
 
   // --- on every core ---
-  void announce_leadership(GroupId group, Term term);
+  // `leader` 0: nobody known. Tells every core.
+  void announce_leader(GroupId group, NodeId leader, Term term);
   void on_partition(GroupId group, replica::Partition& partition);
   std::uint32_t do_work();
 
  private:
   struct Broadcast;
   struct BroadcastCall;
+  struct Change {
+    Index index;
+    std::vector<std::byte> bytes;  // a command, or the whole catalog
+    bool whole = false;
+  };
 
-  void broadcast(Index index, std::vector<std::byte> bytes, bool whole);
+  void broadcast(Change change);
   void receive(BroadcastCall& call);
-  void plan_reconciliation(BroadcastCall& call);
-  [[nodiscard]] bool advance_reconciliation(BroadcastCall& call);
   void broadcast_done(BroadcastCall& call);
   std::uint32_t advance_queue();
   [[nodiscard]] bool propose(AdminCall& call);
+  void refuse_rest(AdminCall& call);
+  void pass_on(const AdminCall& call);
   void order_create(TopicOrder& order, std::vector<std::byte>& command);
   void order_remove(TopicOrder& order, std::vector<std::byte>& command);
   void order_add_partitions(TopicOrder& order, std::vector<std::byte>& command);
@@ -81,13 +97,17 @@ class Controller {
 
   Broker& broker_;
   replica::Catalog master_;
+  Reconciler reconciler_;
   bool live_ = false;
   bool ready_ = false;
+  Nanos started_at_ = 0;
   IntrusiveList<AdminCall> queue_;
-  std::deque<std::pair<Index, std::vector<std::byte>>> committed_;  // not broadcast yet
-  std::vector<std::unique_ptr<Broadcast>> broadcasts_;              // under way
-  Index finished_;                                                  // broadcasts up to here have ended
-  std::vector<BroadcastCall*> reconciling_;                         // received by this core, in order
+  std::map<std::string, Nanos, std::less<>> wishes_;    // topics asked of the leader, until when not again
+  std::uint32_t wishes_in_queue_ = 0;                   // of other nodes
+  std::deque<Change> changes_;                          // not broadcast yet
+  std::vector<std::unique_ptr<Broadcast>> broadcasts_;  // under way
+  Index finished_;                                      // broadcasts up to here have ended
+  std::deque<BroadcastCall*> received_;                 // by this core, not answered yet
 };
 
 }  // namespace esc::broker

@@ -3,8 +3,28 @@
 #pragma once
 
 #include "esc/broker/broker.h"
+#include "esc/wire/error_code.h"
 
 namespace esc::broker {
+
+[[nodiscard]] inline wire::Uuid to_uuid(const replica::TopicId& id) {
+  wire::Uuid uuid;
+  uuid.bytes = id;
+  return uuid;
+}
+
+// Whether this node may answer a reader of a partition that the directory knows. `leader_epoch` is the one
+// the client believes in, -1: none. In Kafka's order: epochs first, then leadership.
+[[nodiscard]] inline wire::ErrorCode check_reader(const replica::Group& group,
+                                                  const replica::Partition* partition,
+                                                  std::int32_t leader_epoch) {
+  const auto epoch = static_cast<std::int32_t>(group.term().value());
+  if (leader_epoch != -1 && leader_epoch < epoch) return wire::ErrorCode::fenced_leader_epoch;
+  if (leader_epoch > epoch) return wire::ErrorCode::unknown_leader_epoch;
+  // A partition that the leader has not created yet exists in a moment: retriable all the same.
+  if (!group.leading() || partition == nullptr) return wire::ErrorCode::not_leader_or_follower;
+  return wire::ErrorCode::none;
+}
 
 // Picks the handler; answers ApiVersions of unknown versions, closes on anything unsupported.
 void handle_request(Broker& broker, Request& request);

@@ -16,8 +16,11 @@ Status load_metadata(Broker& broker, ByteView state) {
 void on_partition(Broker& broker, GroupId group, replica::Partition& partition) {
   broker.controller().on_partition(group, partition);
 }
-void announce_leadership(Broker& broker, GroupId group, Term term) {
-  broker.controller().announce_leadership(group, term);
+void on_service(Broker& broker, GroupId group, NodeId from, peer::Service service, ByteView payload) {
+  if (group == GroupId(0)) broker.controller().on_service(from, service, payload);
+}
+void announce_leader(Broker& broker, GroupId group, NodeId leader, Term term) {
+  broker.controller().announce_leader(group, leader, term);
 }
 
 void announce_port(Broker& broker, std::uint16_t port) {
@@ -38,18 +41,35 @@ void announce_port(Broker& broker, std::uint16_t port) {
   }
 }
 
-bool every_group_led(Broker& broker) {
+namespace {
+
+// How long a node of a cluster waits for leaders before it serves all the same.
+constexpr Nanos kLeaderPatience = 1500 * kMillisecond;
+
+bool every_group_led(const Broker& broker) {
   for (std::uint32_t id = 0; id < broker.directory().group_count(); ++id) {
     if (broker.directory().group(GroupId(id)).leader == NodeId(0)) return false;
   }
   return true;
 }
 
+bool is_single(const Broker& broker) {
+  return broker.options().nodes.size() <= 1;
+}
+
+}  // namespace
+
+bool controller_may_start(Broker& broker) {
+  return !is_single(broker) || every_group_led(broker);
+}
+
 void start_controller(Broker& broker) {
   broker.controller().start();
 }
-bool controller_ready(Broker& broker) {
-  return broker.controller().ready();
+bool controller_ready(Broker& broker, Nanos now) {
+  const Controller& controller = broker.controller();
+  if (!controller.ready()) return false;
+  return is_single(broker) || every_group_led(broker) || now - controller.started_at() >= kLeaderPatience;
 }
 
 }  // namespace esc::broker

@@ -26,8 +26,7 @@ struct ProduceCall : Call, ListNode<ProduceCall> {
   Nanos deadline = 0;
   std::span<replica::CommitWaiter> waiters;  // one slot per group
   std::uint32_t uncommitted = 0;             // groups we wait for
-  bool failed = false;
-  bool sole = false;  // the only call of its request, and on the request's own core
+  bool sole = false;                         // the only call of its request, and on the request's own core
 };
 
 // On the owner's core: goes on appending. False: the ring is still full.

@@ -22,6 +22,8 @@ class Recoverer {
     order_segments();
     return std::move(log_);
   }
+  // Where the hole is, if run() failed because of one.
+  [[nodiscard]] std::optional<Damage> damage() const { return hole_proven_ ? hole_ : std::nullopt; }
 
  private:
   struct Candidate {
@@ -42,6 +44,7 @@ class Recoverer {
   Result<bool> continue_in_next_segment();
   Status look_beyond_the_end();
   Status weigh_leftover(const Candidate& segment, const FoundFrame& found);
+  void note_hole(const FoundFrame& found);
   Status describe_end(Candidate& segment);
   Status place_unreadable();
   void order_segments();
@@ -60,6 +63,8 @@ class Recoverer {
   std::size_t end_segment_ = 0;          // candidate that holds the end of the log
   std::uint64_t end_position_ = 0;       // where the next frame would be
   std::string end_detail_;               // what is there instead
+  std::optional<Damage> hole_;           // from the end to the first whole frame behind it
+  bool hole_proven_ = false;             // by a watermark; otherwise it is a torn tail
 };
 
 Status Recoverer::check_segment(const SegmentFile& file, const SegmentHeader& header) {
@@ -263,7 +268,9 @@ Status Recoverer::weigh_leftover(const Candidate& segment, const FoundFrame& fou
   log_.epoch_max = std::max(log_.epoch_max, h.epoch);
   if (h.generation != segment.header.generation || h.lsn <= log_.last.lsn) return {};
   if (h.epoch < log_.last.epoch) return {};
-  if (h.durable_lsn > log_.last.lsn)
+  note_hole(found);
+  hole_proven_ = h.durable_lsn > log_.last.lsn;
+  if (hole_proven_)
     return fail(
         Errc::corruption,
         fmt::format(
@@ -274,6 +281,18 @@ Status Recoverer::weigh_leftover(const Candidate& segment, const FoundFrame& fou
   note_torn(fmt::format("{}: {}; LSN {} in {} at byte {} was in flight behind it", place_of_end(),
                         end_detail_, h.lsn, name(segment), found.position));
   return {};
+}
+
+void Recoverer::note_hole(const FoundFrame& found) {
+  if (!found.payload_ok) return;
+  const FrameHeader& h = found.header;
+  if (!hole_)
+    hole_ = Damage{.file = candidates_[end_segment_].file,
+                   .position = end_position_,
+                   .first_missing = Lsn{log_.last.lsn + 1},
+                   .next_good = Lsn{h.lsn},
+                   .index_next = {}};
+  if (hole_->index_next == Index{0} && h.kind == FrameKind::entries) hole_->index_next = Index{h.first_index};
 }
 
 Status Recoverer::look_beyond_the_end() {
@@ -337,9 +356,12 @@ void Recoverer::order_segments() {
 }  // namespace
 
 Result<RecoveredLog> recover(std::span<const SegmentFile> files, const LogIdentity& identity,
-                             const FrameVisitor& visitor) {
+                             const FrameVisitor& visitor, std::optional<Damage>* damage) {
   ESC_ASSERT(!files.empty());
-  return Recoverer(files, identity, visitor).run();
+  Recoverer recoverer(files, identity, visitor);
+  auto log = recoverer.run();
+  if (damage != nullptr) *damage = recoverer.damage();
+  return log;
 }
 
 }  // namespace esc::logfmt

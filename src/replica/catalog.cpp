@@ -92,19 +92,23 @@ void Catalog::add(Topic topic) {
   topics_.emplace(std::move(name), std::move(topic));
 }
 
-void Catalog::apply(Index index, ByteView command) {
-  if (index <= applied_) return;
+CatalogChange Catalog::apply(Index index, ByteView command) {
+  CatalogChange change;
+  if (index <= applied_) return change;
   applied_ = index;
   ByteReader reader(command);
   switch (static_cast<Command>(reader.number<std::uint8_t>())) {
     case Command::create_topic: {
       Topic topic = get_topic(reader);
-      if (find(topic.name) == nullptr && find(topic.id) == nullptr) add(std::move(topic));
+      if (find(topic.name) != nullptr || find(topic.id) != nullptr) break;
+      change.topic = topic.name;
+      add(std::move(topic));
       break;
     }
     case Command::delete_topic: {
       const auto name = names_.find(get_topic_id(reader));
       if (name == names_.end()) break;
+      change = {.topic = name->second, .removed = true};
       const auto topic = topics_.find(name->second);
       partition_count_ -= topic->second.partitions.size();
       topics_.erase(topic);
@@ -115,6 +119,7 @@ void Catalog::apply(Index index, ByteView command) {
       const auto name = names_.find(get_topic_id(reader));
       const std::vector<PartitionAssignment> added = get_assignments(reader);
       if (name == names_.end()) break;
+      change.topic = name->second;
       Topic& topic = topics_.find(name->second)->second;
       for (const PartitionAssignment& assignment : added) {
         next_partition_id_ = std::max(next_partition_id_, assignment.id.next());
@@ -125,6 +130,7 @@ void Catalog::apply(Index index, ByteView command) {
     }
   }
   ESC_ASSERT_MSG(reader.at_end(), "a committed metadata command decodes");
+  return change;
 }
 
 void Catalog::save(std::vector<std::byte>& out) const {

@@ -157,10 +157,16 @@ void Shard::on_partition(GroupId group, replica::Partition& partition) {
   broker::on_partition(broker_, group, partition);
 }
 void Shard::on_leading(GroupId group, Term term) {
-  broker::announce_leadership(broker_, group, term);
+  broker::announce_leader(broker_, group, options_.broker.node, term);
 }
-void Shard::on_leader_changed(GroupId, NodeId, Term) {}
-void Shard::on_service(GroupId, NodeId, peer::Service, ByteView) {}
+void Shard::on_leader_changed(GroupId group, NodeId leader, Term term) {
+  // Of this node on_leading speaks, once it may assign offsets.
+  const bool self = leader == options_.broker.node;
+  broker::announce_leader(broker_, group, self ? NodeId(0) : leader, term);
+}
+void Shard::on_service(GroupId group, NodeId from, peer::Service service, ByteView payload) {
+  broker::on_service(broker_, group, from, service, payload);
+}
 void Shard::on_failed(GroupId group, const std::string& what) {
   log_.error("group_failed", {{"group", group}, {"what", what}});
   control_.fail(what);
@@ -278,13 +284,13 @@ std::uint32_t Shard::advance_phase(Nanos now) {
       if (peer_door_ == nullptr) open_peer_door();
       if (options_.core != CoreId(0)) {
         phase_ = Phase::serving;
-      } else if (broker::every_group_led(broker_)) {
+      } else if (broker::controller_may_start(broker_)) {
         broker::start_controller(broker_);
         phase_ = Phase::leading;
       }
       return 1;
     case Phase::leading:
-      if (!broker::controller_ready(broker_)) return 0;
+      if (!broker::controller_ready(broker_, now)) return 0;
       begin_serving();
       return 1;
     case Phase::serving:

@@ -21,6 +21,9 @@ FileSystem::FileSystem(Prng prng) : prng_(prng) {
 FileSystem::~FileSystem() = default;
 
 int FileSystem::fault_for(io::DiskOp::Kind kind, const std::string& path) {
+  ++operations_;
+  if (fuse_ == 0) return EIO;
+  if (fuse_ != UINT64_MAX) --fuse_;
   for (Fault& fault : faults_) {
     if (fault.kind != kind || path.find(fault.path_part) == std::string::npos) continue;
     if (fault.skip > 0) {

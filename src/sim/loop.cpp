@@ -134,6 +134,7 @@ void SimLoop::dispatch(const Ready& ready) {
     case Ready::Kind::connected:
     case Ready::Kind::sent:
     case Ready::Kind::readable:
+    case Ready::Kind::detached:
     case Ready::Kind::closed: break;
   }
   Network::EndPtr* const found = find(ready.connection);
@@ -142,6 +143,7 @@ void SimLoop::dispatch(const Ready& ready) {
   if (ready.kind == Ready::Kind::closed) return finish_close(end);
   if (ready.kind == Ready::Kind::readable) end->readable_posted = false;
   if (end->closing) return;
+  if (ready.kind == Ready::Kind::detached) return finish_detach(end);
   if (ready.kind == Ready::Kind::connected) {
     end->handler->on_connected();
   } else if (ready.kind == Ready::Kind::sent) {
@@ -280,6 +282,18 @@ void SimLoop::close(io::ConnectionId connection) {
   }
 }
 
+void SimLoop::detach(io::ConnectionId connection) {
+  Network::EndPtr* const end = find(connection);
+  if (end == nullptr || (*end)->closing) return;
+  ESC_ASSERT_MSG((*end)->connected && !(*end)->sending && !(*end)->paused,
+                 "only a quiet connection can change hands");
+  post({.kind = Ready::Kind::detached, .connection = connection});
+}
+
+void SimLoop::set_peer_timeout(io::ConnectionId connection, std::uint32_t timeout_ms) {
+  if (Network::EndPtr* end = find(connection)) network_.watch_peer(*end, Nanos{timeout_ms} * kMillisecond);
+}
+
 void SimLoop::release(io::ReceiveLoan loan) {
   ESC_ASSERT(loan.buffer < buffers_.size() && buffers_[loan.buffer].lent);
   Buffer& buffer = buffers_[loan.buffer];
@@ -325,14 +339,25 @@ void SimLoop::read_some(const Network::EndPtr& end) {
   end->handler->on_received(free->bytes, {static_cast<std::uint32_t>(free - buffers_.begin())});
 }
 
+void SimLoop::free_slot(const Network::EndPtr& end) {
+  slots_[end->id.slot].end = nullptr;
+  free_slots_.push_back(end->id.slot);
+  --open_;
+}
+
 void SimLoop::finish_close(const Network::EndPtr& end) {
   io::ConnectionHandler& handler = *end->handler;
-  const std::uint32_t slot = end->id.slot;
-  slots_[slot].end = nullptr;
-  free_slots_.push_back(slot);
-  --open_;
+  free_slot(end);
   network_.forget(end);
   handler.on_closed(end->close_reason);
+}
+
+void SimLoop::finish_detach(const Network::EndPtr& end) {
+  io::ConnectionHandler& handler = *end->handler;
+  free_slot(end);
+  end->loop = nullptr;
+  end->handler = nullptr;
+  handler.on_detached({end->fd});
 }
 
 }  // namespace esc::sim

@@ -287,6 +287,28 @@ void Network::watch_timeout(const EndPtr& end) {
   });
 }
 
+// Keep-alive: the connection ends when the other machine has been out of reach for so long, idle or not.
+void Network::watch_peer(const EndPtr& end, Nanos timeout) {
+  const bool watched = end->peer_timeout > 0;
+  end->peer_timeout = timeout;
+  end->last_contact = clock_.now();
+  if (!watched) check_peer(end);
+}
+
+void Network::check_peer(const EndPtr& end) {
+  if (end->closing || end->peer_timeout == 0) return;
+  const bool reachable = !blocked(end->host, end->peer_host) && !blocked(end->peer_host, end->host) &&
+                         !silent_.contains(end->peer_host);
+  if (reachable) end->last_contact = clock_.now();
+  if (clock_.now() - end->last_contact >= end->peer_timeout) {
+    end->wire.clear();
+    return fail(end, Errc::timeout);
+  }
+  clock_.schedule(clock_.now() + end->peer_timeout / 4 + 1, [this, end, alive = alive_] {
+    if (*alive) check_peer(end);
+  });
+}
+
 // --- closing ---
 
 // The connection of `sender` is unknown at the other side.

@@ -89,7 +89,45 @@ class FrameJudge {
   logfmt::FrameHeader last_;
 };
 
-Status scan_segment(const OpenSegment& opened, DumpVisitor& visitor) {
+// Which entries later frames void: needs the frames behind, hence a pass of its own.
+class Superseded final : public DumpVisitor {
+ public:
+  void on_segment(const DumpedSegment&) override {}
+  void on_frame(const DumpedFrame& frame) override {
+    const logfmt::FrameHeader& h = frame.header;
+    const bool entries = h.kind == logfmt::FrameKind::entries;
+    if (frame.state != FrameState::ok || (!entries && h.kind != logfmt::FrameKind::reset)) return;
+    frames_.push_back({.lsn = h.lsn, .first = entries ? h.first_index : 0, .last = h.last_index});
+  }
+  void on_entry(const DumpedFrame&, const logfmt::EntryView&) override {}
+  void on_malformed_entry(const DumpedFrame&, std::size_t) override {}
+
+  void finish() {
+    std::sort(frames_.begin(), frames_.end(), [](const Range& a, const Range& b) { return a.lsn < b.lsn; });
+    std::uint64_t lowest = UINT64_MAX;  // first index of all frames behind
+    for (auto frame = frames_.rbegin(); frame != frames_.rend(); ++frame) {
+      frame->void_from = lowest <= frame->last ? std::max(lowest, frame->first) : 0;
+      lowest = std::min(lowest, frame->first);
+    }
+  }
+  [[nodiscard]] std::uint64_t from(const DumpedFrame& frame) const {
+    const auto at = std::lower_bound(frames_.begin(), frames_.end(), frame.header.lsn,
+                                     [](const Range& range, std::uint64_t lsn) { return range.lsn < lsn; });
+    const bool found = at != frames_.end() && at->lsn == frame.header.lsn && frame.state == FrameState::ok;
+    return found ? at->void_from : 0;
+  }
+
+ private:
+  struct Range {
+    std::uint64_t lsn;
+    std::uint64_t first;  // 0 for a reset: it voids everything
+    std::uint64_t last;
+    std::uint64_t void_from = 0;
+  };
+  std::vector<Range> frames_;
+};
+
+Status scan_segment(const OpenSegment& opened, DumpVisitor& visitor, const Superseded* superseded) {
   visitor.on_segment(opened.segment);
   logfmt::SegmentReader reader(*opened.source, opened.segment.bytes);
   FrameJudge judge(opened.segment);
@@ -97,7 +135,8 @@ Status scan_segment(const OpenSegment& opened, DumpVisitor& visitor) {
     auto found = reader.next();
     if (!found) return std::unexpected(found.error());
     if (!found->has_value()) return {};
-    const DumpedFrame frame = judge.judge(**found);
+    DumpedFrame frame = judge.judge(**found);
+    if (superseded != nullptr) frame.superseded_from = superseded->from(frame);
     visitor.on_frame(frame);
     if (!(*found)->payload_ok || frame.header.kind != logfmt::FrameKind::entries) continue;
     logfmt::EntryReader entries((*found)->payload);
@@ -137,8 +176,12 @@ Status scan_directory(io::Files& files, const std::string& directory, DumpVisito
   };
   std::sort(segments.begin(), segments.end(),
             [&order](const OpenSegment& a, const OpenSegment& b) { return order(a) < order(b); });
+  Superseded superseded;
   for (const OpenSegment& opened : segments)
-    if (Status s = scan_segment(opened, visitor); !s) return s;
+    if (Status s = scan_segment(opened, superseded, nullptr); !s) return s;
+  superseded.finish();
+  for (const OpenSegment& opened : segments)
+    if (Status s = scan_segment(opened, visitor, &superseded); !s) return s;
   return {};
 }
 

@@ -245,10 +245,20 @@ Status Opener::recover(const DirectoryListing& listing, Index after,
   }
   after_ = after;
   known_ = after;
-  auto log =
-      logfmt::recover(inputs, start_.pool.identity, [&](const logfmt::FrameHeader& header, ByteView payload) {
+  std::optional<logfmt::Damage> damage;
+  auto log = logfmt::recover(
+      inputs, start_.pool.identity,
+      [&](const logfmt::FrameHeader& header, ByteView payload) {
         return see_frame(header, payload, on_frame);
-      });
+      },
+      &damage);
+  if (damage)
+    report_.damage = Damage{.segment = inputs[damage->file].name,
+                            .position = damage->position,
+                            .index_before = known_,
+                            .index_next = damage->index_next,
+                            .lsn_first_missing = damage->first_missing,
+                            .lsn_next_good = damage->next_good};
   if (!log) return std::unexpected(log.error());
   report_.last_lsn = Lsn{log->last.lsn};
   report_.hard_state = {Term{log->last.vote_term}, NodeId{log->last.voted_for}};

@@ -2,7 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "esc/wal/dump.h"
-#include "world.h"
+#include "raft_world.h"
 
 namespace esc::wal {
 namespace {
@@ -108,6 +108,39 @@ TEST(Damage, refusal_changes_nothing_on_disk) {
   w.check_recovered(Index{0});
 }
 
+TEST(Damage, a_hole_is_described_for_whoever_refetches_it) {
+  RaftWorld w(56);
+  ASSERT_TRUE(w.open_raft(Index{0}));
+  for (std::uint64_t i = 1; i <= 9; i += 3) w.write_and_drain(Index{i}, 3);
+  w.write_and_drain(Index{10}, 1);
+  w.log.reset();
+  // The second frame; it takes two or three blocks.
+  std::uint64_t position = 2 * kBlockBytes;
+  std::vector<std::byte> head(logfmt::kFrameHeaderBytes);
+  logfmt::FrameHeader header;
+  const io::FileHandle file = *w.files.open("/wal/wal-00000001.seg", {});
+  for (;; position += kBlockBytes) {
+    ASSERT_TRUE(w.files.read(file, position, head));
+    if (logfmt::read_frame_header(head, header) == logfmt::HeaderState::valid) break;
+  }
+  w.files.close(file);
+  ASSERT_EQ(header.lsn, 2U);
+  w.fs.corrupt("/wal/wal-00000001.seg", position + 200, 1);
+  const auto opened = w.open_raft(Index{0});
+  ASSERT_FALSE(opened);
+  ASSERT_EQ(opened.error().code, Errc::corruption);
+  ASSERT_TRUE(w.report.damage);
+  EXPECT_EQ(w.report.damage->segment, "/wal/wal-00000001.seg");
+  EXPECT_EQ(w.report.damage->position, position);
+  EXPECT_EQ(w.report.damage->index_before, Index{3});
+  EXPECT_EQ(w.report.damage->index_next, Index{7});
+  EXPECT_EQ(w.report.damage->lsn_first_missing, Lsn{2});
+  EXPECT_EQ(w.report.damage->lsn_next_good, Lsn{3});
+  w.fs.corrupt("/wal/wal-00000001.seg", position + 200, 1);
+  ASSERT_TRUE(w.open_raft(Index{0}));
+  EXPECT_FALSE(w.report.damage);
+}
+
 TEST(Damage, an_uncovered_last_frame_counts_as_torn) {
   World w(55);
   ASSERT_TRUE(w.open());
@@ -148,6 +181,42 @@ TEST(Dump, shows_every_frame_and_entry_of_a_healthy_log) {
   EXPECT_EQ(dump.body_bytes, 24U * 2 * 2500);
   EXPECT_EQ(dump.bad_segments, 0U);
   EXPECT_TRUE(dump.states.empty()) << dump.states.front();
+}
+
+struct SupersededFrames final : DumpVisitor {
+  void on_segment(const DumpedSegment&) override {}
+  void on_frame(const DumpedFrame& frame) override {
+    if (frame.header.kind == logfmt::FrameKind::entries) from.push_back(frame.superseded_from);
+    resets += frame.header.kind == logfmt::FrameKind::reset ? 1 : 0;
+    commit = std::max(commit, frame.header.commit_index);
+  }
+  void on_entry(const DumpedFrame&, const logfmt::EntryView&) override {}
+  void on_malformed_entry(const DumpedFrame&, std::size_t) override {}
+  std::vector<std::uint64_t> from;
+  std::uint64_t resets = 0;
+  std::uint64_t commit = 0;
+};
+
+TEST(Dump, shows_commit_indexes_superseded_frames_and_resets) {
+  RaftWorld w(63);
+  ASSERT_TRUE(w.open_raft(Index{0}));
+  w.write_and_drain(Index{1}, 5);
+  w.write_and_drain(Index{6}, 5);
+  w.write_and_drain(Index{4}, 1);
+  w.log->set_commit(Index{3});
+  w.write_and_drain(Index{5}, 3);
+  SupersededFrames before;
+  ASSERT_TRUE(scan_directory(w.files, "/wal", before));
+  EXPECT_EQ(before.from, (std::vector<std::uint64_t>{4, 6, 0, 0}));
+  EXPECT_EQ(before.commit, 3U);
+  w.reset_to(Index{20}, Term{1});
+  w.drain();
+  w.write_and_drain(Index{21}, 2);
+  SupersededFrames after;
+  ASSERT_TRUE(scan_directory(w.files, "/wal", after));
+  EXPECT_EQ(after.from, (std::vector<std::uint64_t>{1, 6, 4, 5, 0}));
+  EXPECT_EQ(after.resets, 1U);
+  EXPECT_EQ(after.commit, 20U);
 }
 
 TEST(Dump, goes_on_behind_damage_and_names_it) {

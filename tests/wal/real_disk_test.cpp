@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <optional>
 
 #include "esc/io/posix_files.h"
 #include "esc/io/uring_loop.h"
@@ -69,6 +70,24 @@ struct RealWorld {
     written.push_back(crc32c({memory.get() + logfmt::kFrameHeaderBytes, payload_bytes}));
   }
 
+  // Reads one frame back, as it was written.
+  void check_read(Index wanted) {
+    const Block buffer = aligned_block(64 * kKiB);
+    std::optional<Errc> result;
+    EntryRead read;
+    read.first = read.last_max = wanted;
+    read.buffer = ByteSpan(buffer.get(), 64 * kKiB);
+    read.context = &result;
+    read.done = [](EntryRead& done, Errc error) { *static_cast<std::optional<Errc>*>(done.context) = error; };
+    log->read(read);
+    while (!result) {
+      loop->poll(loop->now() + kMillisecond);
+      log->do_work(loop->now());
+    }
+    ASSERT_EQ(*result, Errc::ok) << read.detail;
+    ASSERT_EQ(crc32c(read.entries), written[wanted.value() - 1]);
+  }
+
   std::filesystem::path directory;
   io::PosixFiles files;
   std::unique_ptr<io::UringLoop> loop;
@@ -91,6 +110,7 @@ TEST(RealDisk, frames_survive_reopening_and_recycling) {
   ASSERT_TRUE(reopened) << reopened.error().message;
   EXPECT_EQ(w.recovered, w.written);
   EXPECT_FALSE(w.report.torn_tail) << w.report.torn_detail;
+  for (std::uint64_t i = 1; i <= 60; ++i) ASSERT_NO_FATAL_FAILURE(w.check_read(Index{i}));
   for (std::uint32_t i = 0; i < 60; ++i) {
     ASSERT_NO_FATAL_FAILURE(w.append(50'000));
     w.log->release_through(Index{w.index});

@@ -90,23 +90,29 @@ class TextPrinter final : public WalPrinter {
 
   void on_frame(const wal::DumpedFrame& frame) override {
     if (titles_due_) {
-      fmt::print("  {:>12} {:>10} {:<10} {:>6} {:>21} {:>10} {:>10}  STATE\n", "POSITION", "LSN", "KIND",
-                 "TERM", "INDEXES", "BYTES", "DURABLE");
+      fmt::print("  {:>12} {:>10} {:<10} {:>6} {:>21} {:>10} {:>10} {:>10}  STATE\n", "POSITION", "LSN",
+                 "KIND", "TERM", "INDEXES", "BYTES", "DURABLE", "COMMIT");
       titles_due_ = false;
     }
     const logfmt::FrameHeader& header = frame.header;
     if (frame.state == wal::FrameState::damaged_header) {
-      fmt::print("  {:>12} {:>10} {:<10} {:>6} {:>21} {:>10} {:>10}  ! {}: {}\n", frame.position, "?", "?",
-                 "?", "?", "?", "?", wal::to_string(frame.state), frame.problem);
+      fmt::print("  {:>12} {:>10} {:<10} {:>6} {:>21} {:>10} {:>10} {:>10}  ! {}: {}\n", frame.position, "?",
+                 "?", "?", "?", "?", "?", "?", wal::to_string(frame.state), frame.problem);
       return;
     }
-    const std::string indexes =
-        header.first_index == 0 ? "-" : fmt::format("{}-{}", header.first_index, header.last_index);
+    const std::string indexes = header.first_index == 0 ? "-"
+                                : header.kind == logfmt::FrameKind::reset
+                                    ? fmt::format("from {}", header.first_index)
+                                    : fmt::format("{}-{}", header.first_index, header.last_index);
     const bool harmless = frame.state == wal::FrameState::ok || frame.state == wal::FrameState::stale;
-    fmt::print("  {:>12} {:>10} {:<10} {:>6} {:>21} {:>10} {:>10}  {}{}{}{}\n", frame.position, header.lsn,
-               kind_name(header.kind), header.term, indexes, header.payload_bytes, header.durable_lsn,
-               harmless ? "" : "! ", wal::to_string(frame.state), frame.problem.empty() ? "" : ": ",
-               frame.problem);
+    const std::string superseded = frame.superseded_from == 0 ? ""
+                                   : frame.superseded_from == header.first_index
+                                       ? ", superseded"
+                                       : fmt::format(", superseded from {}", frame.superseded_from);
+    fmt::print("  {:>12} {:>10} {:<10} {:>6} {:>21} {:>10} {:>10} {:>10}  {}{}{}{}{}\n", frame.position,
+               header.lsn, kind_name(header.kind), header.term, indexes, header.payload_bytes,
+               header.durable_lsn, header.commit_index, harmless ? "" : "! ", wal::to_string(frame.state),
+               superseded, frame.problem.empty() ? "" : ": ", frame.problem);
   }
 
   void on_entry(const wal::DumpedFrame&, const logfmt::EntryView& entry) override {
@@ -182,6 +188,8 @@ class JsonPrinter final : public WalPrinter {
       fields.set("lsn", header.lsn).set("kind", kind_name(header.kind)).set("term", header.term);
       fields.set("first_index", header.first_index).set("last_index", header.last_index);
       fields.set("payload_bytes", header.payload_bytes).set("durable_lsn", header.durable_lsn);
+      fields.set("commit_index", header.commit_index);
+      fields.set("superseded_from", frame.superseded_from == 0 ? Json() : Json(frame.superseded_from));
     }
     frame_ = std::move(fields);
     entries_ = Json::array();

@@ -6,6 +6,7 @@
 // without making progress is disconnected.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <functional>
 #include <memory>
@@ -125,6 +126,7 @@ class Broker {
   [[nodiscard]] replica::Group* group(GroupId id) { return groups_[id.value()]; }
   [[nodiscard]] CoreId core_of(GroupId id) const { return CoreId(id.value() % router_.cores()); }
   [[nodiscard]] Directory& directory() { return directory_; }
+  [[nodiscard]] const Directory& directory() const { return directory_; }
   [[nodiscard]] Controller& controller() { return *controller_; }
 
   // From inside a commit: the wait of this call is over; it is replied to in the next turn.
@@ -143,8 +145,13 @@ class Broker {
   [[nodiscard]] Router& router() { return router_; }
   [[nodiscard]] obs::LogSource& log() { return log_; }
   [[nodiscard]] BrokerMetrics& metrics() { return metrics_; }
+  // How many nodes hold each partition: all of them.
+  [[nodiscard]] std::size_t replication_factor() const {
+    return std::max<std::size_t>(options_.nodes.size(), 1);
+  }
   void set_advertised_port(std::uint16_t port) { options_.advertised_port = port; }
-  void begin_shutdown() { shutting_down_ = true; }
+  // Begins nothing new; fetches that wait are answered at once.
+  void begin_shutdown();
   [[nodiscard]] bool shutting_down() const { return shutting_down_; }
   [[nodiscard]] bool quiet() const { return requests_in_use_ == 0; }
   obs::LogLimiter& client_limiter() { return client_limiter_; }

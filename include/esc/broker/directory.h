@@ -20,7 +20,7 @@ struct TopicView {
 };
 
 struct GroupView {
-  NodeId leader;  // 0: unknown
+  NodeId leader;  // 0: unknown; this node only once it may assign offsets
   Term term;
 };
 
@@ -29,8 +29,13 @@ class Directory {
   Directory(const TopicSettings& defaults, std::uint32_t groups) : defaults_(defaults), groups_(groups) {}
 
   void apply(Index index, ByteView command) {
-    catalog_.apply(index, command);
-    refresh();
+    const replica::CatalogChange change = catalog_.apply(index, command);
+    if (change.topic.empty()) return;
+    if (change.removed) {
+      views_.erase(change.topic);
+    } else {
+      view_topic(*catalog_.find(std::string_view(change.topic)));
+    }
   }
   [[nodiscard]] Status load(ByteView state) {
     Status status = catalog_.load(state);
@@ -46,6 +51,13 @@ class Directory {
     const replica::Topic* topic = catalog_.find(id);
     return topic == nullptr ? nullptr : find(std::string_view(topic->name));
   }
+  // A partition as clients name it; null when there is none.
+  [[nodiscard]] static const replica::PartitionAssignment* partition(const TopicView* topic,
+                                                                     std::int32_t index) {
+    if (topic == nullptr || index < 0 || static_cast<std::size_t>(index) >= topic->topic->partitions.size())
+      return nullptr;
+    return &topic->topic->partitions[static_cast<std::size_t>(index)];
+  }
   [[nodiscard]] const std::map<std::string, TopicView, std::less<>>& topics() const { return views_; }
   [[nodiscard]] const replica::Catalog& catalog() const { return catalog_; }
   [[nodiscard]] const TopicSettings& defaults() const { return defaults_; }
@@ -55,12 +67,13 @@ class Directory {
   [[nodiscard]] std::uint32_t group_count() const { return static_cast<std::uint32_t>(groups_.size()); }
 
  private:
-  // Cold: once per metadata command. A map's nodes do not move, so pointers into the catalog stay valid.
   void refresh() {
     views_.clear();
-    for (const auto& [name, topic] : catalog_.topics()) {
-      views_.emplace_hint(views_.end(), name, TopicView{&topic, resolve(defaults_, topic.overrides)});
-    }
+    for (const auto& [name, topic] : catalog_.topics()) view_topic(topic);
+  }
+  // A map's nodes do not move, so pointers into the catalog stay valid.
+  void view_topic(const replica::Topic& topic) {
+    views_.insert_or_assign(topic.name, TopicView{&topic, resolve(defaults_, topic.overrides)});
   }
 
   TopicSettings defaults_;

@@ -12,14 +12,20 @@ void on_metadata(Broker& broker, Index index, ByteView command);
 void save_metadata(Broker& broker, std::vector<std::byte>& out);
 [[nodiscard]] Status load_metadata(Broker& broker, ByteView state);
 void on_partition(Broker& broker, GroupId group, replica::Partition& partition);
-// Tells every core who leads the group.
-void announce_leadership(Broker& broker, GroupId group, Term term);
+// Services between brokers, over the links of group 0 (docs/PROTOCOL.md). Values are the protocol.
+inline constexpr std::uint16_t kServiceCreateTopics = 64;
+void on_service(Broker& broker, GroupId group, NodeId from, peer::Service service, ByteView payload);
+// Tells every core who leads the group; 0: nobody known. This node only once it may assign offsets.
+void announce_leader(Broker& broker, GroupId group, NodeId leader, Term term);
 // Tells every core the port that clients reach us on, unless one is configured.
 void announce_port(Broker& broker, std::uint16_t port);
 
-// On the core of group 0.
-[[nodiscard]] bool every_group_led(Broker& broker);
+// On the core of group 0, once every core is up. A single node waits until it leads its groups; a node of a
+// cluster starts at once.
+[[nodiscard]] bool controller_may_start(Broker& broker);
 void start_controller(Broker& broker);
-[[nodiscard]] bool controller_ready(Broker& broker);
+// The node may listen: its cores have the directory and, in a cluster, every group has a leader or the others
+// have had their time (a node without a quorum still answers Metadata).
+[[nodiscard]] bool controller_ready(Broker& broker, Nanos now);
 
 }  // namespace esc::broker

@@ -96,12 +96,23 @@ struct RecoveredLog {
   std::string torn_detail;
 };
 
+// A hole in the log below a watermark: what is missing, and where whole frames begin again.
+struct Damage {
+  std::size_t file = 0;        // position in the input of the place where the next frame should be
+  std::uint64_t position = 0;  // in that file
+  Lsn first_missing;
+  Lsn next_good;     // of the first whole frame behind the hole
+  Index index_next;  // first index of the first whole frame with entries behind the hole; 0 when none was met
+};
+
 // Sees each accepted frame in LSN order; `payload` is valid during the call. An error stops recovery.
 using FrameVisitor = std::function<Status(const FrameHeader& header, ByteView payload)>;
 
 // `files` is every segment file of the directory, at least one. `identity.log_id` is ignored: it is
-// read from the files. Errors: corruption with file and position; whatever the source returned.
+// read from the files. Errors: corruption with file and position; whatever the source returned. `damage`,
+// when given, is set if the corruption is a hole.
 [[nodiscard]] Result<RecoveredLog> recover(std::span<const SegmentFile> files, const LogIdentity& identity,
-                                           const FrameVisitor& visitor);
+                                           const FrameVisitor& visitor,
+                                           std::optional<Damage>* damage = nullptr);
 
 }  // namespace esc::logfmt

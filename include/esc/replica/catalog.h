@@ -32,6 +32,12 @@ struct Topic {
   std::vector<std::pair<std::string, std::string>> overrides;  // configuration that differs from the defaults
 };
 
+// What one command has changed.
+struct CatalogChange {
+  std::string topic;  // empty: nothing
+  bool removed = false;
+};
+
 class Catalog {
  public:
   // Commands, to be proposed to group 0. Appended to `out`.
@@ -42,7 +48,7 @@ class Catalog {
 
   // Applies a committed command; ignored when `index` has been applied already, or when it lost a race
   // (a second creation of the same name, a deletion of what is gone).
-  void apply(Index index, ByteView command);
+  CatalogChange apply(Index index, ByteView command);
 
   void save(std::vector<std::byte>& out) const;
   [[nodiscard]] Status load(ByteView state);

@@ -53,6 +53,13 @@ class FileSystem {
   // --- what goes wrong ---
   void inject(Fault fault) { faults_.push_back(std::move(fault)); }
   void clear_faults() { faults_.clear(); }
+  // Every operation after the next `operations` fails with EIO, until mend(): the moment of a crash in code
+  // that cannot be left from outside.
+  void break_after(std::uint64_t operations) { fuse_ = operations; }
+  [[nodiscard]] bool broken() const { return fuse_ == 0; }
+  void mend() { fuse_ = UINT64_MAX; }
+  // Operations begun so far.
+  [[nodiscard]] std::uint64_t operations() const { return operations_; }
   // ENOSPC once the files together would exceed this.
   void set_capacity(std::uint64_t bytes) { capacity_ = bytes; }
   [[nodiscard]] std::uint64_t used_bytes() const;
@@ -128,6 +135,8 @@ class FileSystem {
   std::map<int, Handle> handles_;
   int next_fd_ = 1000;
   std::uint64_t capacity_ = UINT64_MAX;
+  std::uint64_t fuse_ = UINT64_MAX;
+  std::uint64_t operations_ = 0;
   bool torn_sectors_ = true;
   bool refuse_direct_ = false;
   std::vector<Fault> faults_;

@@ -98,6 +98,8 @@ class SimLoop final : public io::Loop {
   void resume_receive(io::ConnectionId connection) override;
   void release(io::ReceiveLoan loan) override;
   void close(io::ConnectionId connection) override;
+  void detach(io::ConnectionId connection) override;
+  void set_peer_timeout(io::ConnectionId connection, std::uint32_t timeout_ms) override;
 
   // io::Clock
   Nanos now() const override { return now_; }
@@ -108,7 +110,7 @@ class SimLoop final : public io::Loop {
  private:
   friend class Network;
   struct Ready {
-    enum class Kind : std::uint8_t { disk, accepted, connected, sent, readable, closed };
+    enum class Kind : std::uint8_t { disk, accepted, connected, sent, readable, closed, detached };
     Kind kind = Kind::disk;
     io::DiskOp* op = nullptr;
     io::AcceptHandler* acceptor = nullptr;
@@ -133,6 +135,8 @@ class SimLoop final : public io::Loop {
   void dispatch(const Ready& ready);
   void read_some(const Network::EndPtr& end);
   void finish_close(const Network::EndPtr& end);
+  void finish_detach(const Network::EndPtr& end);
+  void free_slot(const Network::EndPtr& end);
   void post_readable(Network::End& end);
   std::uint32_t fire_timers();
 

@@ -112,6 +112,8 @@ class Network {
     std::uint64_t unacknowledged_delivered = 0;
     Nanos last_progress = 0;
     bool timeout_scheduled = false;
+    Nanos peer_timeout = 0;  // of a peer that does not answer at all; 0: not watched
+    Nanos last_contact = 0;
     [[nodiscard]] std::size_t unread() const { return received.size() - received_head; }
   };
   using EndPtr = std::shared_ptr<End>;
@@ -129,6 +131,7 @@ class Network {
   void send(const EndPtr& end, std::span<const struct iovec> pieces);
   void close(const EndPtr& end);
   void consumed(const EndPtr& end);
+  void watch_peer(const EndPtr& end, Nanos timeout);
   void forget(const EndPtr& end);
 
   EndPtr make_end(HostNumber host, HostNumber peer_host);
@@ -141,6 +144,7 @@ class Network {
   [[nodiscard]] bool deliver_head(const EndPtr& end);
   void acknowledge(const EndPtr& end, std::uint64_t bytes);
   void watch_timeout(const EndPtr& end);
+  void check_peer(const EndPtr& end);
   void fail(const EndPtr& end, Errc reason);
   void answer_reset(const EndPtr& sender);
   void finish_send(const EndPtr& end);

@@ -41,6 +41,8 @@ struct DumpedFrame {
   logfmt::FrameHeader header;  // as read; to be trusted unless damaged_header
   std::uint64_t frame_bytes = 0;
   std::string problem;  // what is wrong, in words
+  // Entries from here on are void: a later frame superseded them, or a reset came. 0 when none are.
+  std::uint64_t superseded_from = 0;
 };
 
 class DumpVisitor {

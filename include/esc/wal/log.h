@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "esc/base/ids.h"
@@ -84,6 +85,16 @@ struct RecoveredFrame {
   ByteView payload;
 };
 
+// A hole below a watermark: what a quarantine would have to refetch. Nothing has been changed on disk.
+struct Damage {
+  std::string segment;         // path
+  std::uint64_t position = 0;  // of the first missing frame, in the file
+  Index index_before;          // last entry before the hole; `after` when the log has none above it
+  Index index_next;            // first entry known behind it; 0 when only control frames were met
+  Lsn lsn_first_missing;
+  Lsn lsn_next_good;  // first whole frame behind it
+};
+
 // What recovery found.
 struct RecoveryReport {
   HardState hard_state;
@@ -96,10 +107,11 @@ struct RecoveryReport {
   Index reset_index;  // of the last reset in the log; 0 when there is none
   std::uint64_t frames = 0;
   std::uint64_t bytes_scanned = 0;
-  bool torn_tail = false;   // an unfinished, never acknowledged write was found and ignored
-  std::string torn_detail;  // file and position, for the log line
-  bool created = false;     // the directory held no log
-  std::string warning;      // not empty: works, but not as it should (no O_DIRECT)
+  bool torn_tail = false;        // an unfinished, never acknowledged write was found and ignored
+  std::string torn_detail;       // file and position, for the log line
+  bool created = false;          // the directory held no log
+  std::optional<Damage> damage;  // set when open() failed with Errc::corruption because of a hole
+  std::string warning;           // not empty: works, but not as it should (no O_DIRECT)
 };
 
 enum class Space : std::uint8_t {

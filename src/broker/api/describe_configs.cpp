@@ -33,7 +33,7 @@ void describe_topic(const TopicView& view, Described& described) {
   }
 }
 
-void describe_broker(const BrokerOptions& options, Described& described) {
+void describe_broker(const BrokerOptions& options, std::size_t replicas, Described& described) {
   const TopicSettings& defaults = options.topic_defaults;
   const auto add = [&](std::string_view key, std::string value, ConfigType type,
                        std::string_view documentation) {
@@ -42,7 +42,7 @@ void describe_broker(const BrokerOptions& options, Described& described) {
   };
   add("auto.create.topics.enable", options.auto_create_topics ? "true" : "false", ConfigType::boolean,
       "Unknown topics are created when a client asks for them");
-  add("default.replication.factor", "1", ConfigType::int32, "Replicas of a new topic");
+  add("default.replication.factor", std::to_string(replicas), ConfigType::int32, "Replicas of a new topic");
   add("log.retention.bytes", std::to_string(defaults.retention_bytes), ConfigType::int64,
       "Default of retention.bytes");
   add("log.retention.ms", std::to_string(defaults.retention_ms), ConfigType::int64,
@@ -101,7 +101,7 @@ void handle_describe_configs(Broker& broker, Request& request) {
       const std::string_view name = resource.resource_name;
       std::from_chars(name.data(), name.data() + name.size(), node);
       if (name.empty() || NodeId(node) == broker.options().node) {
-        describe_broker(broker.options(), described[i]);
+        describe_broker(broker.options(), broker.replication_factor(), described[i]);
       } else {
         results[i].error_code = wire::ErrorCode::invalid_request;
         described[i].message = "this is node " + std::to_string(broker.options().node.value());

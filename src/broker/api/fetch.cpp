@@ -35,21 +35,14 @@ FetchState& state_of(Request& request) {
 std::uint64_t inspect(Broker& broker, FetchItem& item, std::uint64_t limit) {
   replica::Group& group = *broker.group(item.group);
   replica::Partition* partition = group.find(item.partition);
-  item.code = wire::ErrorCode::none;
-  if (partition == nullptr) {
-    item.code = wire::ErrorCode::unknown_topic_or_partition;
+  item.code = check_reader(group, partition, item.leader_epoch);
+  if (item.code != wire::ErrorCode::none) {
+    item.high_watermark = item.log_start = Offset(-1);
     return 0;
   }
   item.high_watermark = partition->high_watermark();
   item.log_start = partition->log_start_offset();
-  const auto epoch = static_cast<std::int32_t>(group.term().value());
-  if (!group.leading()) {
-    item.code = wire::ErrorCode::not_leader_or_follower;
-  } else if (item.leader_epoch != -1 && item.leader_epoch < epoch) {
-    item.code = wire::ErrorCode::fenced_leader_epoch;
-  } else if (item.leader_epoch > epoch) {
-    item.code = wire::ErrorCode::unknown_leader_epoch;
-  } else if (item.offset < item.log_start || item.offset > item.high_watermark) {
+  if (item.offset < item.log_start || item.offset > item.high_watermark) {
     item.code = wire::ErrorCode::offset_out_of_range;
   }
   if (item.code != wire::ErrorCode::none || item.offset == item.high_watermark) return 0;
@@ -235,6 +228,7 @@ void read_done(Call& base, Broker& broker) {
 }
 
 void begin_read(Broker& broker, Request& request) {
+  broker.env().clock.disarm(request.timer);  // the wait is over, there is nothing left to hurry
   // A client that does not read its answers holds the memory of one of them, however many it has asked for.
   if (request.connection != nullptr && !request.connection->is_first(request)) {
     request.when_first = &begin_read;
@@ -322,14 +316,13 @@ bool resolve(Broker& broker, Request& request, const wire::FetchRequest& fetch, 
       FetchItem& item = state.items[at];
       state.partitions[at].partition_index = asked.partition;
       ++at;
-      if (view == nullptr || asked.partition < 0 ||
-          static_cast<std::size_t>(asked.partition) >= view->topic->partitions.size()) {
+      const auto* assignment = Directory::partition(view, asked.partition);
+      if (assignment == nullptr) {
         item.code = wire::ErrorCode::unknown_topic_or_partition;
         continue;
       }
-      const auto& assignment = view->topic->partitions[static_cast<std::size_t>(asked.partition)];
-      item.partition = assignment.id;
-      item.group = assignment.group;
+      item.partition = assignment->id;
+      item.group = assignment->group;
       item.offset = Offset(asked.fetch_offset);
       item.leader_epoch = asked.current_leader_epoch;
       item.bytes_max = static_cast<std::uint32_t>(std::max(asked.partition_max_bytes, 0));

@@ -123,14 +123,7 @@ bool look_up(Broker& broker, OffsetsCall& call, OffsetItem& item) {
   replica::Group& group = *broker.group(item.group);
   replica::Partition* partition = group.find(item.partition);
   const auto epoch = static_cast<std::int32_t>(group.term().value());
-  if (partition == nullptr)
-    item.code = wire::ErrorCode::unknown_topic_or_partition;
-  else if (!group.leading())
-    item.code = wire::ErrorCode::not_leader_or_follower;
-  else if (item.leader_epoch != -1 && item.leader_epoch < epoch)
-    item.code = wire::ErrorCode::fenced_leader_epoch;
-  else if (item.leader_epoch > epoch)
-    item.code = wire::ErrorCode::unknown_leader_epoch;
+  item.code = check_reader(group, partition, item.leader_epoch);
   if (item.code != wire::ErrorCode::none) return true;
   if (item.timestamp == wire::kEarliestTimestamp || item.timestamp == wire::kLatestTimestamp) {
     const bool earliest = item.timestamp == wire::kEarliestTimestamp;
@@ -202,13 +195,13 @@ bool resolve(Broker& broker, Request& request, const wire::ListOffsetsRequest& a
     for (const auto& partition : asked.topics[t].partitions) {
       state.partitions[at].partition_index = partition.partition_index;
       OffsetItem& item = state.items[at++];
-      const auto index = static_cast<std::size_t>(partition.partition_index);
-      if (view == nullptr || partition.partition_index < 0 || index >= view->topic->partitions.size()) {
+      const auto* assignment = Directory::partition(view, partition.partition_index);
+      if (assignment == nullptr) {
         item.code = wire::ErrorCode::unknown_topic_or_partition;
         continue;
       }
-      item.partition = view->topic->partitions[index].id;
-      item.group = view->topic->partitions[index].group;
+      item.partition = assignment->id;
+      item.group = assignment->group;
       item.timestamp = partition.timestamp;
       item.leader_epoch = partition.current_leader_epoch;
       OffsetsCall& call = state.calls[broker.core_of(item.group).value()];

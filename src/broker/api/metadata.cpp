@@ -1,6 +1,7 @@
 // Metadata and DescribeCluster: where everything is. Unknown topics are created first when that is allowed.
 #include "esc/wire/api/metadata.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "../controller.h"
@@ -11,16 +12,36 @@
 namespace esc::broker {
 namespace {
 
-wire::Uuid to_uuid(const replica::TopicId& id) {
-  wire::Uuid uuid;
-  uuid.bytes = id;
-  return uuid;
+// A node as clients see it.
+struct NodeAddress {
+  std::int32_t id = 0;
+  std::string_view host;
+  std::uint16_t port = 0;
+};
+
+std::size_t node_count(const BrokerOptions& options) {
+  return std::max<std::size_t>(options.nodes.size(), 1);
+}
+
+NodeAddress node_address(const BrokerOptions& options, std::size_t i) {
+  if (options.nodes.empty()) {
+    return {static_cast<std::int32_t>(options.node.value()), options.advertised_host,
+            options.advertised_port};
+  }
+  const BrokerNode& node = options.nodes[i];
+  return {static_cast<std::int32_t>(node.node.value()), node.host, node.port};
+}
+
+// Who changes metadata: the leader of group 0, -1 when nobody is known.
+std::int32_t controller_id(const Directory& directory) {
+  const NodeId leader = directory.group(GroupId(0)).leader;
+  return leader == NodeId(0) ? -1 : static_cast<std::int32_t>(leader.value());
 }
 
 struct Builder {
   Broker& broker;
   Request& request;
-  std::span<std::int32_t> self;  // the one replica
+  std::span<std::int32_t> replicas;  // every node holds every partition
   bool failed = false;
 
   wire::MetadataResponse::Topic topic(const TopicView& view) {
@@ -38,8 +59,8 @@ struct Builder {
           group.leader == NodeId(0) ? -1 : static_cast<std::int32_t>(group.leader.value());
       if (group.leader == NodeId(0)) partitions[i].error_code = wire::ErrorCode::leader_not_available;
       partitions[i].leader_epoch = static_cast<std::int32_t>(group.term.value());
-      partitions[i].replica_nodes = self;
-      partitions[i].isr_nodes = self;
+      partitions[i].replica_nodes = replicas;
+      partitions[i].isr_nodes = replicas;
     }
     answer.partitions = partitions;
     return answer;
@@ -55,9 +76,13 @@ struct Builder {
       answer.error_code = wire::ErrorCode::invalid_topic;
     if (created == nullptr || !asked.name) return answer;
     for (const TopicOrder& order : created->orders) {
-      // A name that lost the race to another creation exists by the next request.
-      if (order.name == *asked.name && order.code != wire::ErrorCode::topic_already_exists)
-        answer.error_code = order.code;
+      if (order.name != *asked.name) continue;
+      // Created, or lost the race to another creation, or asked of the controller: it exists by the next
+      // request.
+      const bool soon = order.code == wire::ErrorCode::none ||
+                        order.code == wire::ErrorCode::topic_already_exists ||
+                        order.code == wire::ErrorCode::not_controller;
+      answer.error_code = soon ? wire::ErrorCode::leader_not_available : order.code;
     }
     return answer;
   }
@@ -76,19 +101,22 @@ void answer_metadata(Broker& broker, Request& request, const wire::MetadataReque
                      const AdminCall* created) {
   const BrokerOptions& options = broker.options();
   const Directory& directory = broker.directory();
-  Builder builder{broker, request, broker.allocate<std::int32_t>(request, 1)};
-  const auto brokers = broker.allocate<wire::MetadataResponse::Broker>(request, 1);
+  const std::size_t nodes = node_count(options);
+  Builder builder{broker, request, broker.allocate<std::int32_t>(request, nodes)};
+  const auto brokers = broker.allocate<wire::MetadataResponse::Broker>(request, nodes);
   const bool all = wants_all(asked, request.header.version);
   const auto topics = broker.allocate<wire::MetadataResponse::Topic>(
       request, all ? directory.topics().size() : asked.topics->size());
-  if (builder.self.data() == nullptr || brokers.data() == nullptr || topics.data() == nullptr) {
+  if (builder.replicas.data() == nullptr || brokers.data() == nullptr || topics.data() == nullptr) {
     broker.protocol_error(request, "no memory for the metadata response");
     return;
   }
-  builder.self[0] = static_cast<std::int32_t>(options.node.value());
-  brokers[0].node_id = builder.self[0];
-  brokers[0].host = options.advertised_host;
-  brokers[0].port = options.advertised_port;
+  for (std::size_t i = 0; i < nodes; ++i) {
+    const NodeAddress node = node_address(options, i);
+    builder.replicas[i] = brokers[i].node_id = node.id;
+    brokers[i].host = node.host;
+    brokers[i].port = node.port;
+  }
   std::size_t at = 0;
   if (all) {
     for (const auto& [name, view] : directory.topics()) topics[at++] = builder.topic(view);
@@ -105,7 +133,7 @@ void answer_metadata(Broker& broker, Request& request, const wire::MetadataReque
   wire::MetadataResponse response;
   response.brokers = brokers;
   response.cluster_id = options.cluster_id;
-  response.controller_id = builder.self[0];
+  response.controller_id = controller_id(directory);
   response.topics = topics;
   broker.respond(request, response);
 }
@@ -124,6 +152,7 @@ void handle_metadata(Broker& broker, Request& request) {
         topic_name_problem(*topic.name) != nullptr)
       continue;
     call->orders.emplace_back().name = std::string(*topic.name);
+    call->automatic = true;
   }
   if (call->orders.empty()) return answer_metadata(broker, request, *asked, nullptr);
   request.state = const_cast<wire::MetadataRequest*>(asked);
@@ -138,14 +167,18 @@ void handle_metadata(Broker& broker, Request& request) {
 void handle_describe_cluster(Broker& broker, Request& request) {
   const auto* asked = broker.decode<wire::DescribeClusterRequest>(request);
   if (asked == nullptr) return;
-  wire::DescribeClusterResponse::Broker self;
-  self.broker_id = static_cast<std::int32_t>(broker.options().node.value());
-  self.host = broker.options().advertised_host;
-  self.port = broker.options().advertised_port;
+  const BrokerOptions& options = broker.options();
+  const auto brokers = broker.allocate<wire::DescribeClusterResponse::Broker>(request, node_count(options));
+  for (std::size_t i = 0; i < brokers.size(); ++i) {
+    const NodeAddress node = node_address(options, i);
+    brokers[i].broker_id = node.id;
+    brokers[i].host = node.host;
+    brokers[i].port = node.port;
+  }
   wire::DescribeClusterResponse response;
-  response.cluster_id = broker.options().cluster_id;
-  response.controller_id = self.broker_id;
-  response.brokers = {&self, 1};
+  response.cluster_id = options.cluster_id;
+  response.controller_id = controller_id(broker.directory());
+  response.brokers = brokers;
   response.endpoint_type = asked->endpoint_type;
   broker.respond(request, response);
 }

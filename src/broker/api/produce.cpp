@@ -63,19 +63,16 @@ void finish_produce(Broker& broker, Request& request) {
   broker.respond(request, response);
 }
 
-void reply_produce(Broker& broker, ProduceCall& call, Errc code) {
-  if (code != Errc::ok) {
-    for (ProduceItem* item = call.first; item != nullptr; item = item->next) {
-      if (item->code == wire::ErrorCode::none) item->code = to_error_code(code);
-    }
-  }
-  broker.router().reply(call);
-}
-
 void on_committed(replica::CommitWaiter& waiter, Errc code) {
   auto& call = *static_cast<ProduceCall*>(waiter.context);
-  call.failed = call.failed || code != Errc::ok;
-  if (--call.uncommitted == 0) reply_produce(*call.owner, call, call.failed ? Errc::io_error : Errc::ok);
+  if (code != Errc::ok) {
+    // Only this group's: what another one has committed must not be sent again.
+    const GroupId group(static_cast<std::uint32_t>(&waiter - call.waiters.data()));
+    for (ProduceItem* item = call.first; item != nullptr; item = item->next) {
+      if (item->group == group && item->code == wire::ErrorCode::none) item->code = to_error_code(code);
+    }
+  }
+  if (--call.uncommitted == 0) call.owner->router().reply(call);
 }
 
 // Everything is appended: wait until each group has committed.
@@ -90,7 +87,7 @@ void await_commits(Broker& broker, ProduceCall& call) {
     waiter.done = &on_committed;
     broker.group(GroupId(id))->wait_committed(waiter);
   }
-  if (--call.uncommitted == 0) reply_produce(broker, call, call.failed ? Errc::io_error : Errc::ok);
+  if (--call.uncommitted == 0) broker.router().reply(call);
 }
 
 // Appends one item. False: the ring is full.
@@ -98,7 +95,8 @@ bool append_item(Broker& broker, ProduceCall& call, ProduceItem& item) {
   replica::Group& group = *broker.group(item.group);
   replica::Partition* partition = group.find(item.partition);
   if (partition == nullptr) {
-    item.code = wire::ErrorCode::unknown_topic_or_partition;
+    // The directory knows it, so its group will create it in a moment, here or at another leader.
+    item.code = wire::ErrorCode::not_leader_or_follower;
     return true;
   }
   const auto appended = group.append_batch(*partition, item.batch);
@@ -131,13 +129,13 @@ void produce_done(Call& base, Broker& broker) {
 void prepare_item(Broker& broker, const Request& request, const TopicView* view, std::int32_t index,
                   const wire::NullableBytes& records, ProduceItem& item,
                   std::optional<std::string_view>& message) {
-  if (view == nullptr || index < 0 || static_cast<std::size_t>(index) >= view->topic->partitions.size()) {
+  const replica::PartitionAssignment* assignment = Directory::partition(view, index);
+  if (assignment == nullptr) {
     item.code = wire::ErrorCode::unknown_topic_or_partition;
     return;
   }
-  const replica::PartitionAssignment& assignment = view->topic->partitions[static_cast<std::size_t>(index)];
-  item.partition = assignment.id;
-  item.group = assignment.group;
+  item.partition = assignment->id;
+  item.group = assignment->group;
   wire::ProduceBatchLimits limits;
   limits.produce_version = request.header.version;
   limits.batch_bytes_max = static_cast<std::size_t>(view->settings.max_message_bytes);

@@ -1,4 +1,6 @@
 // CreateTopics, DeleteTopics, CreatePartitions: orders for the controller.
+#include <algorithm>
+
 #include "../controller.h"
 #include "../handlers.h"
 #include "../respond.h"
@@ -8,12 +10,6 @@
 
 namespace esc::broker {
 namespace {
-
-wire::Uuid to_uuid(const replica::TopicId& id) {
-  wire::Uuid uuid;
-  uuid.bytes = id;
-  return uuid;
-}
 
 wire::NullableString message_of(const TopicOrder& order) {
   if (order.message.empty()) return std::nullopt;
@@ -43,7 +39,7 @@ void answer_create_topics(Broker& broker, AdminCall& call) {
     if (order.code != wire::ErrorCode::none) continue;
     results[i].topic_id = to_uuid(order.id);
     results[i].num_partitions = order.partitions;
-    results[i].replication_factor = 1;
+    results[i].replication_factor = static_cast<std::int16_t>(broker.replication_factor());
     results[i].configs.emplace();
   }
   wire::CreateTopicsResponse response;
@@ -77,6 +73,17 @@ void answer_create_partitions(Broker& broker, AdminCall& call) {
   wire::CreatePartitionsResponse response;
   response.results = results;
   broker.respond(*call.request, response);
+}
+
+bool names_every_node(const Broker& broker, std::span<const std::int32_t> ids) {
+  const auto named = [&](NodeId node) {
+    return std::count(ids.begin(), ids.end(), static_cast<std::int32_t>(node.value())) == 1;
+  };
+  const BrokerOptions& options = broker.options();
+  if (ids.size() != broker.replication_factor()) return false;
+  if (options.nodes.empty()) return named(options.node);
+  return std::all_of(options.nodes.begin(), options.nodes.end(),
+                     [&](const BrokerNode& node) { return named(node.node); });
 }
 
 // Kafka answers a name that a request lists twice with an error for it, once.
@@ -113,11 +120,10 @@ void handle_create_topics(Broker& broker, Request& request) {
       }
       order.partitions = static_cast<std::int32_t>(topic.assignments.size());
       for (const auto& assignment : topic.assignments) {
-        if (assignment.broker_ids.size() == 1 &&
-            assignment.broker_ids[0] == static_cast<std::int32_t>(broker.options().node.value()))
-          continue;
+        if (names_every_node(broker, assignment.broker_ids)) continue;
         refuse(order, wire::ErrorCode::invalid_replica_assignment,
-               "the only node is " + std::to_string(broker.options().node.value()));
+               "every partition is on all " + std::to_string(broker.replication_factor()) +
+                   " nodes: name each once, in any order");
       }
     }
     for (const auto& config : topic.configs) {

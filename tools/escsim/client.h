@@ -1,0 +1,119 @@
+// Simulated Kafka clients: what producers and consumers share, that is finding the leaders.
+//
+// A client is a host of its own with one loop. It asks any node for metadata, follows the leaders it is told,
+// and asks again after an error, a closed connection or a time-out.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "esc/base/prng.h"
+#include "esc/wire/error_code.h"
+#include "host.h"
+#include "kafka_link.h"
+
+namespace esc::escsim {
+
+inline constexpr std::string_view kTopic = "events";
+
+class Client {
+ public:
+  Client(World& world, std::uint32_t host_number, std::string name, Prng prng);
+  virtual ~Client();
+  Client(const Client&) = delete;
+  Client& operator=(const Client&) = delete;
+
+  void start() { loop_->start(); }
+  // Nothing new is begun; answers that are still out are awaited.
+  void stop() { stopping_ = true; }
+  [[nodiscard]] virtual bool quiet() const = 0;
+
+ protected:
+  static constexpr Nanos kCallTimeout = 1500 * kMillisecond;
+
+  // One turn of the client's own logic; returns when it wants the next one at the latest.
+  virtual Nanos work(Nanos now) = 0;
+  // The link to the partition's leader; null while nobody is known (metadata are being asked for).
+  [[nodiscard]] KafkaLink* leader_link(std::int32_t partition);
+  // What is known about the leader was wrong.
+  void forget_leaders() { leaders_.clear(); }
+  [[nodiscard]] bool stopping() const { return stopping_; }
+  [[nodiscard]] KafkaLink* any_link();
+
+  World& world_;
+  const std::string name_;
+  Prng prng_;
+  sim::HostClock host_clock_;
+  std::unique_ptr<sim::SimLoop> loop_;
+
+ private:
+  void run();
+  [[nodiscard]] KafkaLink* link_to(std::int32_t node);
+  void ask_metadata();
+
+  sim::FileSystem files_;
+  std::map<std::int32_t, std::unique_ptr<KafkaLink>> links_;  // by node
+  std::vector<std::unique_ptr<KafkaLink>> closing_;
+  std::map<std::int32_t, std::int32_t> leaders_;  // partition -> node
+  bool asking_ = false;
+  Nanos ask_at_ = 0;
+  bool stopping_ = false;
+};
+
+// Creates the topic, then rests.
+class Admin final : public Client {
+ public:
+  using Client::Client;
+  [[nodiscard]] bool quiet() const override { return created_; }
+
+ private:
+  Nanos work(Nanos now) override;
+  bool created_ = false;
+  bool asking_ = false;
+  Nanos next_ = 0;
+};
+
+// Sends numbered records, each once, to some partitions; tells the model what was acknowledged.
+class Producer final : public Client {
+ public:
+  Producer(World& world, std::uint32_t host_number, std::string name, Prng prng, std::uint64_t first_number);
+  [[nodiscard]] bool quiet() const override { return in_flight_ == 0; }
+  [[nodiscard]] std::uint64_t acknowledged() const { return acknowledged_; }
+
+ private:
+  Nanos work(Nanos now) override;
+  void send_batch(std::int32_t partition);
+  void on_answer(std::int32_t partition, const std::vector<std::uint64_t>& numbers, const ByteView* body);
+
+  std::uint64_t next_number_;
+  std::uint32_t in_flight_ = 0;
+  std::uint64_t acknowledged_ = 0;
+  Nanos next_send_ = 0;
+};
+
+// Reads every partition from the start, for ever; with `until_end` set, until it has seen the end once.
+class Consumer final : public Client {
+ public:
+  Consumer(World& world, std::uint32_t host_number, std::string name, Prng prng);
+  [[nodiscard]] bool quiet() const override { return !asking_; }
+  // Starts again from offset 0.
+  void rewind();
+  // All partitions were read up to the high watermark the leader told.
+  [[nodiscard]] bool at_end() const;
+  [[nodiscard]] const std::vector<std::int64_t>& positions() const { return positions_; }
+
+ private:
+  Nanos work(Nanos now) override;
+  void on_answer(std::int32_t partition, std::uint64_t round, const ByteView* body);
+
+  std::vector<std::int64_t> positions_;
+  std::vector<std::int64_t> watermarks_;  // -1: not told yet
+  std::uint64_t round_ = 0;               // answers to fetches before a rewind are ignored
+  bool asking_ = false;
+  std::int32_t next_partition_ = 0;
+  Nanos next_ = 0;
+};
+
+}  // namespace esc::escsim

@@ -1,0 +1,200 @@
+#include "faults.h"
+
+#include <algorithm>
+
+namespace esc::escsim {
+namespace {
+
+constexpr Nanos kBootDelayMin = 5 * kMillisecond;
+constexpr Nanos kBootDelayMax = 1200 * kMillisecond;
+constexpr Nanos kHealBootMax = 100 * kMillisecond;
+
+}  // namespace
+
+Faults::Faults(World& world, std::vector<std::unique_ptr<Host>>& hosts, Prng prng)
+    : world_(world), hosts_(hosts), prng_(prng), states_(hosts.size()) {
+  for (State& state : states_) state.boot_at = world.clock.now() + prng_.between(0, 50) * kMillisecond;
+}
+
+void Faults::begin() {
+  active_ = true;
+  const Scenario& s = world_.scenario;
+  every(s.crash_every, &Faults::kill);
+  every(s.power_every, &Faults::cut_power);
+  every(s.stop_every, &Faults::terminate);
+  every(s.pause_every, &Faults::pause);
+  every(s.partition_every, &Faults::partition);
+  every(s.reset_every, &Faults::reset);
+  every(s.stall_every, &Faults::stall);
+  every(s.eio_every, &Faults::break_disk);
+  every(s.full_every, &Faults::fill_disk);
+  every(s.wall_every, &Faults::shift_wall);
+  every(s.fuse_every, &Faults::fuse);
+}
+
+void Faults::every(Nanos mean, Strike strike) {
+  if (mean > 0) again(mean, strike);
+}
+
+void Faults::again(Nanos mean, Strike strike) {
+  world_.clock.schedule(world_.clock.now() + prng_.between(mean / 4, mean * 7 / 4), [this, mean, strike] {
+    if (!active_) return;
+    (this->*strike)();
+    again(mean, strike);
+  });
+}
+
+void Faults::later(Nanos delay, void (Faults::*what)(Host&), Host& host) {
+  world_.clock.schedule(world_.clock.now() + delay, [this, what, &host] {
+    if (active_) (this->*what)(host);
+  });
+}
+
+bool Faults::disturbed(const Host& host) const {
+  return !host.running() || host.paused() || states_[host.number() - 1].isolated;
+}
+
+Host* Faults::victim() {
+  const auto count = std::ranges::count_if(hosts_, [this](const auto& host) { return disturbed(*host); });
+  if (count >= static_cast<std::ptrdiff_t>(world_.scenario.down_max)) return nullptr;
+  Host& host = *hosts_[prng_.below(hosts_.size())];
+  return disturbed(host) ? nullptr : &host;
+}
+
+void Faults::supervise() {
+  for (const auto& host : hosts_) {
+    State& state = states_[host->number() - 1];
+    if (host->running()) {
+      state.was_running = true;
+      continue;
+    }
+    if (state.was_running) {
+      state.was_running = false;
+      state.boot_at =
+          world_.clock.now() + prng_.between(kBootDelayMin, active_ ? kBootDelayMax : kHealBootMax);
+    }
+    if (world_.clock.now() < state.boot_at) continue;
+    state.was_running = true;  // also when it fails at once
+    host->boot();
+  }
+}
+
+void Faults::heal() {
+  active_ = false;
+  world_.trace.event("faults", "everything heals");
+  world_.network.unblock_all();
+  for (const auto& host : hosts_) {
+    host->heal();
+    states_[host->number() - 1].isolated = false;
+    states_[host->number() - 1].boot_at = world_.clock.now();
+  }
+}
+
+// --- one fault each ---
+
+void Faults::kill() {
+  if (Host* host = victim()) host->crash(sim::CrashKind::process);
+}
+
+void Faults::cut_power() {
+  if (Host* host = victim()) host->crash(sim::CrashKind::power);
+}
+
+void Faults::terminate() {
+  if (Host* host = victim()) host->terminate();
+}
+
+void Faults::pause() {
+  Host* const host = victim();
+  if (host == nullptr) return;
+  host->pause(true);
+  later(prng_.between(10, 1500) * kMillisecond, &Faults::resume, *host);
+}
+
+void Faults::resume(Host& host) {
+  host.pause(false);
+}
+
+void Faults::partition() {
+  Host* const host = victim();
+  if (host == nullptr || hosts_.size() < 2) return;
+  const std::uint64_t kind = prng_.below(4);  // 0: in, 1: out, 2 and 3: both
+  const bool alone = prng_.chance(2, 3);      // from everybody, or from one other node
+  const bool clients = alone && prng_.chance(1, 2);
+  const auto other = static_cast<std::uint32_t>(1 + prng_.below(hosts_.size()));
+  const std::uint32_t last = clients ? 120 : static_cast<std::uint32_t>(hosts_.size());
+  for (std::uint32_t peer = 1; peer <= last; ++peer) {
+    if (peer == host->number() || (!alone && peer != other)) continue;
+    if (kind != 1) world_.network.block(peer, host->number());
+    if (kind != 0) world_.network.block(host->number(), peer);
+  }
+  states_[host->number() - 1].isolated = true;
+  world_.trace.event(host->name(), "is cut off {} {}{}",
+                     kind == 0   ? "(nothing comes in)"
+                     : kind == 1 ? "(nothing goes out)"
+                                 : "(both ways)",
+                     alone ? "from everybody" : "from one node", clients ? " and from clients" : "");
+  later(prng_.between(20, 2500) * kMillisecond, &Faults::reconnect, *host);
+}
+
+void Faults::reconnect(Host& host) {
+  states_[host.number() - 1].isolated = false;
+  world_.trace.event(host.name(), "is reachable again");
+  for (std::uint32_t peer = 1; peer <= 120; ++peer) {
+    world_.network.unblock(peer, host.number());
+    world_.network.unblock(host.number(), peer);
+  }
+}
+
+void Faults::reset() {
+  const auto a = static_cast<sim::HostNumber>(1 + prng_.below(hosts_.size()));
+  const bool client = hosts_.size() == 1 || prng_.chance(1, 3);
+  const auto b = static_cast<sim::HostNumber>(client ? 101 + prng_.below(5) : 1 + prng_.below(hosts_.size()));
+  world_.trace.event("faults", "connections between {} and {} are reset", a, b);
+  world_.network.reset(a, b);
+}
+
+void Faults::stall() {
+  Host& host = *hosts_[prng_.below(hosts_.size())];
+  if (!host.running()) return;
+  const Nanos time = prng_.between(10, prng_.chance(1, 4) ? 3000 : 400) * kMillisecond;
+  world_.trace.event(host.name(), "its disk stalls for {} ms", time / kMillisecond);
+  host.stall_disk(world_.clock.now() + time);
+}
+
+void Faults::break_disk() {
+  Host* const host = victim();
+  if (host == nullptr) return;
+  world_.trace.event(host->name(), "a write or sync will fail");
+  host->break_disk(prng_.below(10));
+}
+
+void Faults::fill_disk() {
+  Host* const host = victim();
+  if (host == nullptr) return;
+  world_.trace.event(host->name(), "its disk is full");
+  host->fill_disk(true);
+  later(prng_.between(100, 1500) * kMillisecond, &Faults::empty_disk, *host);
+}
+
+void Faults::empty_disk(Host& host) {
+  world_.trace.event(host.name(), "its disk has room again");
+  host.fill_disk(false);
+}
+
+void Faults::shift_wall() {
+  Host& host = *hosts_[prng_.below(hosts_.size())];
+  const WallMs by = prng_.between(-3'600'000, 3'600'000);
+  world_.trace.event(host.name(), "its wall clock jumps by {} ms", by);
+  host.shift_wall(by);
+}
+
+// Killed, and killed again while it recovers.
+void Faults::fuse() {
+  Host* const host = victim();
+  if (host == nullptr) return;
+  host->crash(prng_.chance(1, 2) ? sim::CrashKind::power : sim::CrashKind::process);
+  host->arm_fuse(1 + prng_.below(60));
+}
+
+}  // namespace esc::escsim

@@ -1,0 +1,59 @@
+// What goes wrong, when, and to whom: draws the scenario's faults within its budget, and heals everything.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "esc/base/prng.h"
+#include "host.h"
+
+namespace esc::escsim {
+
+class Faults {
+ public:
+  Faults(World& world, std::vector<std::unique_ptr<Host>>& hosts, Prng prng);
+
+  void begin();
+  // No more faults; what is blocked, broken, full or paused recovers at once.
+  void heal();
+  // Boots what is off and due. Called every few milliseconds.
+  void supervise();
+
+ private:
+  using Strike = void (Faults::*)();
+  void every(Nanos mean, Strike strike);
+  void again(Nanos mean, Strike strike);
+  void later(Nanos delay, void (Faults::*what)(Host&), Host& host);
+
+  // A running node that may be disturbed, or null when the budget is used up.
+  [[nodiscard]] Host* victim();
+  [[nodiscard]] bool disturbed(const Host& host) const;
+
+  void kill();
+  void cut_power();
+  void terminate();
+  void pause();
+  void partition();
+  void reset();
+  void stall();
+  void break_disk();
+  void fill_disk();
+  void shift_wall();
+  void fuse();
+  void resume(Host& host);
+  void reconnect(Host& host);
+  void empty_disk(Host& host);
+
+  World& world_;
+  std::vector<std::unique_ptr<Host>>& hosts_;
+  Prng prng_;
+  bool active_ = false;
+  struct State {
+    Nanos boot_at = 0;  // when off
+    bool was_running = false;
+    bool isolated = false;
+  };
+  std::vector<State> states_;
+};
+
+}  // namespace esc::escsim

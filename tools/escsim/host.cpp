@@ -1,0 +1,324 @@
+#include "host.h"
+
+#include <algorithm>
+
+#include "esc/wire/record_batch.h"
+
+namespace esc::escsim {
+namespace {
+
+constexpr std::uint32_t kMeshCapacity = 64;  // small, so that full rings happen
+constexpr std::string_view kClusterId = "escsim";
+constexpr std::uint64_t kClusterNumber = 0xE5C5;
+
+class SimWaker final : public ring::Waker {
+ public:
+  explicit SimWaker(std::vector<std::unique_ptr<sim::SimLoop>>& loops) : loops_(loops) {}
+  void wake(CoreId from, CoreId target) override { loops_[target.value()]->wake_from(*loops_[from.value()]); }
+
+ private:
+  std::vector<std::unique_ptr<sim::SimLoop>>& loops_;
+};
+
+std::string directory_of(std::uint32_t number) {
+  return "/node-" + std::to_string(number);
+}
+
+}  // namespace
+
+Host::Host(World& world, std::uint32_t number, Prng prng)
+    : world_(world),
+      number_(number),
+      name_("node" + std::to_string(number)),
+      prng_(prng),
+      files_(prng.fork(1)),
+      read_buffer_(256 * 1024) {
+  if (world.scenario.clock_offset_max > 0)
+    host_clock_.offset = prng_.between(0, world.scenario.clock_offset_max);
+  if (world.scenario.drift_ppm_max > 0)
+    host_clock_.drift_ppm = prng_.between(-world.scenario.drift_ppm_max, world.scenario.drift_ppm_max);
+}
+
+Host::~Host() {
+  if (running()) take_down();
+}
+
+shard::ShardOptions Host::shard_options(std::uint32_t core) {
+  const Scenario& s = world_.scenario;
+  shard::ShardOptions options;
+  options.core = CoreId(core);
+  options.groups = s.groups;
+  options.idle = shard::Idle::park;
+  options.frame_arena_bytes = s.frame_arena_bytes;
+  options.listen_host = sim::address_of(number_);
+  options.listen_port = kKafkaPort;
+  for (std::uint32_t other = 1; other <= s.nodes; ++other) {
+    if (other == number_) continue;
+    options.peers.push_back({NodeId(other), sim::address_of(other), kPeerPort});
+  }
+  options.peer_listen_host = sim::address_of(number_);
+  options.peer_listen_port = kPeerPort;
+  options.cluster_secret = "one secret for all";
+  options.data_directory = directory_of(number_);
+  options.wal_directory = directory_of(number_);
+  options.seed = prng_.next();
+
+  replica::GroupOptions& group = options.group;
+  group.node = node();
+  for (std::uint32_t member = 1; s.nodes > 1 && member <= s.nodes; ++member)
+    group.members.voters.push_back(NodeId(member));
+  group.cluster_id = kClusterNumber;
+  group.frame_bytes_max = s.frame_bytes_max;
+  group.batch_events_max = s.batch_events_max;
+  group.batch_delay = s.batch_delay;
+  group.checkpoint_interval = s.checkpoint_interval;
+  group.checkpoint_bytes = s.checkpoint_bytes;
+  group.wal.cluster_id = kClusterNumber;
+  group.wal.node = node();
+  group.wal.segment_bytes = s.wal_segment_bytes;
+  group.wal.initial_segment_bytes = s.wal_segment_bytes;
+  group.wal.bytes_max = s.wal_bytes_max;
+  group.wal.depth = s.wal_depth;
+
+  broker::BrokerOptions& broker = options.broker;
+  broker.node = node();
+  broker.cluster_id = kClusterId;
+  broker.advertised_host = sim::address_of(number_);
+  broker.advertised_port = kKafkaPort;
+  broker.auto_create_topics = false;
+  broker.topic_defaults = {-1, -1, static_cast<std::int64_t>(s.segment_bytes), 16 * 1024};
+  broker.groups = s.groups;
+  broker.request_pool_bytes = 1 * kMiB;
+  broker.response_pool_bytes = 1 * kMiB;
+  broker.request_bytes_max = 256 * 1024;
+  broker.connection_bytes_max = 256 * 1024;
+  broker.fetch_bytes_max = 64 * 1024;
+  broker.receive_buffers = s.loop.receive_buffers;
+  return options;
+}
+
+void Host::build() {
+  const Scenario& s = world_.scenario;
+  sim_files_ = std::make_unique<sim::SimFiles>(files_);
+  registry_ = std::make_unique<obs::Registry>();
+  control_ = std::make_unique<shard::NodeControl>();
+  waker_ = std::make_unique<SimWaker>(loops_);
+  for (std::uint32_t core = 0; core < s.cores; ++core) {
+    sim::SimLoopOptions options = s.loop;
+    options.host = number_;
+    loops_.push_back(std::make_unique<sim::SimLoop>(world_.clock, world_.network, files_, host_clock_,
+                                                    prng_.fork(boots_ * 16 + core + 2), options));
+  }
+  mesh_ = std::make_unique<shard::Mesh>(s.cores, kMeshCapacity, *waker_);
+  for (std::uint32_t core = 0; core < s.cores; ++core) {
+    obs::Scope& metrics = registry_->scope({{"core", std::to_string(core)}});
+    const std::string source = name_ + "." + std::to_string(core);
+    shards_.push_back(std::make_unique<shard::Shard>(
+        shard_options(core), *loops_[core], *sim_files_, *mesh_,
+        world_.logger == nullptr ? obs::LogSource() : world_.logger->source(source), metrics, *control_));
+  }
+  finished_.assign(s.cores, false);
+}
+
+void Host::boot() {
+  ESC_ASSERT(!running());
+  ++boots_;
+  powered_ = true;
+  paused_ = false;
+  world_.trace.event(name_, "boots, number {}", boots_);
+  world_.network.boot(number_);
+  build();
+  if (fuse_ > 0) files_.break_after(std::exchange(fuse_, 0));
+  starting_ = true;
+  for (auto& loop : loops_) loop->set_blocking(true);
+  bool ok = true;
+  for (auto& shard : shards_) ok = ok && shard->start();
+  for (auto& loop : loops_) loop->set_blocking(false);
+  starting_ = false;
+  const bool fused = files_.broken();
+  files_.mend();
+  if (crash_pending_ || fused) return crash(crash_pending_.value_or(sim::CrashKind::power));
+  if (!ok) return exit_process(control_->failure());
+  for (std::uint32_t core = 0; core < loops_.size(); ++core) {
+    loops_[core]->set_run([this, core] { run_core(core); });
+    loops_[core]->start();
+  }
+}
+
+void Host::run_core(std::uint32_t core) {
+  if (finished_[core]) return;
+  const std::uint32_t work = loops_[core]->deliver();
+  world_.trace.fold(number_ * 16 + core, work, files_.operations());
+  if (!shards_[core]->step()) finished_[core] = true;
+  after_step(core);
+}
+
+void Host::after_step(std::uint32_t core) {
+  if (control_->release_recovered(static_cast<std::uint32_t>(shards_.size()))) {
+    for (auto& loop : loops_) loop->wake();
+  }
+  if (!control_->failed.load()) {
+    for (const auto& group : shards_[core]->groups()) observe_group(*group);
+  }
+  const bool failed = control_->failed.load();
+  if (!failed && !std::ranges::all_of(finished_, [](bool done) { return done; })) return;
+  // Not from inside the loop's own callback.
+  world_.clock.schedule(world_.clock.now(), [this, failed, number = boots_] {
+    if (number != boots_ || !running()) return;
+    if (failed) return exit_process(control_->failure());
+    world_.trace.event(name_, "has stopped");
+    last_failure_.clear();
+    take_down();
+    files_.crash(sim::CrashKind::process);
+  });
+}
+
+void Host::exit_process(const std::string& why) {
+  world_.trace.event(name_, "exits: {}", why);
+  last_failure_ = why;
+  crash(sim::CrashKind::process);
+}
+
+void Host::crash(sim::CrashKind kind) {
+  if (!running()) {
+    if (kind == sim::CrashKind::power && powered_) {
+      powered_ = false;
+      files_.crash(kind);
+      world_.network.kill(number_, true);
+    }
+    return;
+  }
+  if (starting_) {
+    // Recovery is on the stack below us: everything it touches fails from now on, and it unwinds.
+    if (!crash_pending_ || kind == sim::CrashKind::power) crash_pending_ = kind;
+    files_.break_after(0);
+    return;
+  }
+  crash_pending_.reset();
+  world_.trace.event(name_, "{}", kind == sim::CrashKind::power ? "loses power" : "is killed");
+  for (auto& loop : loops_) loop->crash(kind);
+  powered_ = kind != sim::CrashKind::power;
+  world_.network.kill(number_, !powered_);
+  files_.crash(kind);
+  take_down();
+}
+
+void Host::take_down() {
+  for (auto& loop : loops_) loop->crash(sim::CrashKind::process);
+  world_.network.kill(number_, !powered_);
+  shards_.clear();
+  mesh_.reset();
+  loops_.clear();
+  registry_.reset();
+  seen_.clear();
+  paused_ = false;
+}
+
+void Host::terminate() {
+  if (!running() || starting_ || stopping()) return;
+  world_.trace.event(name_, "gets SIGTERM");
+  control_->stop.store(true);
+  for (auto& loop : loops_) loop->wake();
+}
+
+void Host::pause(bool paused) {
+  if (!running() || paused == paused_) return;
+  paused_ = paused;
+  world_.trace.event(name_, "{}", paused ? "is stopped (SIGSTOP)" : "continues");
+  for (auto& loop : loops_) loop->pause(paused);
+}
+
+// --- faults ---
+
+void Host::stall_disk(Nanos until) {
+  for (auto& loop : loops_) loop->disk().stall_until(until);
+}
+
+void Host::break_disk(std::uint64_t after) {
+  const bool wal = prng_.chance(1, 2);
+  files_.inject({.kind = prng_.chance(1, 4) ? io::DiskOp::Kind::sync_data : io::DiskOp::Kind::write,
+                 .path_part = wal ? "/wal" : "/partitions",
+                 .os_error = 5,
+                 .skip = after,
+                 .count = 1});
+}
+
+void Host::fill_disk(bool full) {
+  files_.set_capacity(full ? files_.used_bytes() + prng_.below(64 * 1024) : UINT64_MAX);
+}
+
+void Host::heal() {
+  files_.clear_faults();
+  files_.set_capacity(UINT64_MAX);
+  fuse_ = 0;
+  if (paused_) pause(false);
+}
+
+// --- observation ---
+
+replica::Group* Host::group(GroupId id) const {
+  for (const auto& shard : shards_) {
+    for (const auto& group : shard->groups())
+      if (group->id() == id) return group.get();
+  }
+  return nullptr;
+}
+
+void Host::observe() {
+  for (const auto& shard : shards_) {
+    for (const auto& group : shard->groups()) observe_group(*group);
+  }
+}
+
+void Host::observe_group(replica::Group& group) {
+  const raft::Core& core = group.core();
+  auto [entry, fresh] = seen_.try_emplace(group.id());
+  Seen& seen = entry->second;
+  if (core.is_leader()) world_.model.leader(group.id(), core.term(), node());
+  if (core.term() < seen.term)
+    world_.model.fail(fmt::format("{}: the term of group {} went back", name_, group.id().value()));
+  if (core.leader() != seen.leader || core.term() != seen.term || group.leading() != seen.leading || fresh) {
+    world_.trace.event(name_, "group {}: term {} leader {}{} last {} commit {}", group.id().value(),
+                       core.term().value(), core.leader().value(), group.leading() ? " (leading)" : "",
+                       core.last_index().value(), group.commit_index().value());
+  }
+  seen.leader = core.leader();
+  seen.term = core.term();
+  seen.leading = group.leading();
+  const Index commit = group.commit_index();
+  if (commit == seen.commit) return;
+  if (commit < seen.commit)
+    world_.model.fail(fmt::format("{}: the commit index of group {} went back", name_, group.id().value()));
+  world_.trace.fold(number_, group.id().value(), commit.value());
+  for (Index at = std::max(seen.commit.next(), core.log().snapshot_index().next()); at <= commit; ++at)
+    world_.model.committed_entry(group.id(), at, core.log().term_at(at), node());
+  seen.commit = commit;
+  for (replica::Partition* partition : group.partitions()) observe_partition(group, *partition);
+}
+
+// What was committed since the last look, as long as it is in the tail; consumers see the rest.
+void Host::observe_partition(replica::Group& group, replica::Partition& partition) {
+  auto [entry, fresh] = seen_[group.id()].offsets.try_emplace(partition.id(), partition.log_start_offset());
+  Offset& at = entry->second;
+  const Offset end = partition.high_watermark();
+  if (end < at && !fresh) {
+    world_.model.fail(
+        fmt::format("{}: the high watermark of partition {} went back", name_, partition.identity().index));
+    return;
+  }
+  while (at < end) {
+    if (!group.in_tail(partition, at)) {
+      // Recovered into the files already.
+      at = at.next();
+      continue;
+    }
+    const auto read = group.read_tail(partition, at, read_buffer_);
+    if (read.bytes == 0) break;
+    wire::BatchIterator batches(ByteView(read_buffer_).first(read.bytes));
+    while (const auto batch = batches.next())
+      world_.model.committed_batch(partition.identity().index, *batch, name_);
+    at = read.next;
+  }
+}
+
+}  // namespace esc::escsim

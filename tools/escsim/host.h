@@ -1,0 +1,134 @@
+// One machine of the cluster: its disk, its clock, and the node that runs on it: shards, mesh, control, as
+// src/app/node.cpp composes them, driven by the simulation.
+//
+//   off -> boot() -> running -> crash() | terminate() | its own failure -> off
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "esc/base/prng.h"
+#include "esc/obs/log.h"
+#include "esc/obs/metrics.h"
+#include "esc/shard/shard.h"
+#include "esc/sim/disk.h"
+#include "esc/sim/loop.h"
+#include "esc/sim/network.h"
+#include "model.h"
+#include "plants.h"
+#include "scenario.h"
+#include "trace.h"
+
+namespace esc::escsim {
+
+inline constexpr std::uint16_t kKafkaPort = 9092;
+inline constexpr std::uint16_t kPeerPort = 9192;
+
+// What every part of one simulation shares.
+struct World {
+  const Scenario& scenario;
+  sim::SimClock& clock;
+  sim::Network& network;
+  Trace& trace;
+  Model& model;
+  Plant plant = Plant::none;
+  obs::Logger* logger = nullptr;  // null: nodes are silent
+};
+
+class Host {
+ public:
+  Host(World& world, std::uint32_t number, Prng prng);
+  ~Host();
+  Host(const Host&) = delete;
+  Host& operator=(const Host&) = delete;
+
+  [[nodiscard]] std::uint32_t number() const { return number_; }
+  [[nodiscard]] NodeId node() const { return NodeId(number_); }
+  [[nodiscard]] const std::string& name() const { return name_; }
+
+  // --- life ---
+  void boot();
+  // The process ends now (SIGKILL), or the whole machine does (power).
+  void crash(sim::CrashKind kind);
+  // SIGTERM.
+  void terminate();
+  void pause(bool paused);
+  [[nodiscard]] bool running() const { return !shards_.empty(); }
+  [[nodiscard]] bool paused() const { return paused_; }
+  [[nodiscard]] bool stopping() const { return running() && control_->stop.load(); }
+  [[nodiscard]] bool serving() const { return running() && control_->listen_port.load() != 0; }
+  // When the node is off: not to be booted before.
+  [[nodiscard]] bool powered() const { return powered_; }
+  [[nodiscard]] const std::string& last_failure() const { return last_failure_; }
+
+  // --- faults ---
+  void stall_disk(Nanos until);
+  // Writes of one kind fail with EIO; the node is expected to exit.
+  void break_disk(std::uint64_t after);
+  void fill_disk(bool full);
+  // Flips a bit in a WAL segment; false when there is none.
+  bool rot();
+  void shift_wall(WallMs by) { host_clock_.wall_start_ms += by; }
+  // The next boot dies in the middle of recovery.
+  void arm_fuse(std::uint64_t operations) { fuse_ = operations; }
+  void heal();
+  // A damaged WAL keeps the node from starting until it is repaired.
+  [[nodiscard]] bool rotten() const { return rotten_; }
+
+  // --- observation ---
+  [[nodiscard]] replica::Group* group(GroupId id) const;
+  [[nodiscard]] std::uint64_t boots() const { return boots_; }
+  // Shows the model everything that is committed here.
+  void observe();
+  [[nodiscard]] sim::FileSystem& files() { return files_; }
+
+ private:
+  void build();
+  [[nodiscard]] shard::ShardOptions shard_options(std::uint32_t core);
+  void run_core(std::uint32_t core);
+  void after_step(std::uint32_t core);
+  void observe_group(replica::Group& group);
+  void observe_partition(replica::Group& group, replica::Partition& partition);
+  void take_down();
+  void exit_process(const std::string& why);
+
+  World& world_;
+  const std::uint32_t number_;
+  const std::string name_;
+  Prng prng_;
+  sim::HostClock host_clock_;
+  sim::FileSystem files_;
+
+  std::uint64_t boots_ = 0;
+  bool powered_ = true;
+  bool paused_ = false;
+  bool starting_ = false;
+  bool rotten_ = false;
+  std::optional<sim::CrashKind> crash_pending_;
+  std::uint64_t fuse_ = 0;
+  std::string last_failure_;
+
+  // Of one incarnation.
+  std::unique_ptr<sim::SimFiles> sim_files_;
+  std::unique_ptr<obs::Registry> registry_;
+  std::unique_ptr<shard::NodeControl> control_;
+  std::unique_ptr<ring::Waker> waker_;
+  std::vector<std::unique_ptr<sim::SimLoop>> loops_;
+  std::unique_ptr<shard::Mesh> mesh_;
+  std::vector<std::unique_ptr<shard::Shard>> shards_;
+  std::vector<bool> finished_;
+  struct Seen {
+    Index commit;
+    bool leading = false;
+    NodeId leader;
+    Term term;
+    std::map<PartitionId, Offset> offsets;
+  };
+  std::map<GroupId, Seen> seen_;
+  std::vector<std::byte> read_buffer_;
+};
+
+}  // namespace esc::escsim

@@ -1,0 +1,133 @@
+#include "model.h"
+
+#include <fmt/format.h>
+
+#include "esc/base/crc32c.h"
+
+namespace esc::escsim {
+
+void Model::leader(GroupId group, Term term, NodeId node) {
+  const auto [found, fresh] = leaders_.emplace(std::pair{group, term}, node);
+  if (!fresh && found->second != node) {
+    fail(fmt::format("two leaders in term {} of group {}: node {} and node {}", term.value(), group.value(),
+                     found->second.value(), node.value()));
+  }
+}
+
+void Model::committed_entry(GroupId group, Index index, Term term, NodeId node) {
+  auto& entries = entries_[group];
+  if (entries.size() <= index.value()) entries.resize(index.value() + 1);
+  auto& [known, first] = entries[index.value()];
+  if (known == Term(0)) {
+    known = term;
+    first = node;
+  } else if (known != term) {
+    fail(fmt::format("entry {} of group {} is committed with term {} at node {} and with term {} at node {}",
+                     index.value(), group.value(), known.value(), first.value(), term.value(), node.value()));
+  }
+}
+
+bool Model::read_numbers(const wire::BatchView& batch, std::vector<std::uint64_t>& numbers) {
+  wire::RecordIterator records(batch.payload(), batch.record_count());
+  while (const auto record = records.next()) {
+    if (!record->value || record->value->size() < sizeof(std::uint64_t)) return false;
+    numbers.push_back(load_le<std::uint64_t>(record->value->data()));
+  }
+  return !records.failed() && numbers.size() == static_cast<std::size_t>(batch.record_count());
+}
+
+void Model::committed_batch(std::int32_t partition, const wire::BatchView& batch, const std::string& who) {
+  add(partition, batch, who);
+}
+
+void Model::fetched(std::int32_t partition, const wire::BatchView& batch) {
+  add(partition, batch, "a consumer");
+}
+
+void Model::add(std::int32_t partition, const wire::BatchView& batch, const std::string& who) {
+  if (failed()) return;
+  const std::int64_t base = batch.base_offset();
+  Batches& batches = partitions_[partition];
+  const std::uint32_t checksum = crc32c(batch.bytes());
+  const auto known = batches.find(base);
+  if (known != batches.end()) {
+    if (known->second.checksum == checksum && known->second.last == batch.last_offset()) return;
+    return fail(fmt::format(
+        "partition {} offset {}: {} shows a batch up to {} with checksum {:08x}, but {:08x} up "
+        "to {} was committed there",
+        partition, base, who, batch.last_offset(), checksum, known->second.checksum, known->second.last));
+  }
+  Batch fresh{batch.last_offset(), checksum, {}};
+  if (!batch.crc_valid() || !read_numbers(batch, fresh.numbers)) {
+    return fail(fmt::format("partition {} offset {}: {} shows a damaged batch", partition, base, who));
+  }
+  const auto above = batches.upper_bound(base);
+  const bool overlaps = (above != batches.end() && above->first <= fresh.last) ||
+                        (above != batches.begin() && std::prev(above)->second.last >= base);
+  if (overlaps) {
+    return fail(fmt::format("partition {}: {} shows a batch at offsets {}..{} that overlaps another",
+                            partition, who, base, fresh.last));
+  }
+  for (std::size_t i = 0; i < fresh.numbers.size(); ++i) {
+    const Place place{partition, base + static_cast<std::int64_t>(i)};
+    const auto [found, first] = places_.emplace(fresh.numbers[i], place);
+    if (!first) {
+      return fail(fmt::format("record {} stands twice: partition {} offset {} and partition {} offset {}",
+                              fresh.numbers[i], found->second.partition, found->second.offset, partition,
+                              place.offset));
+    }
+    if (!sent_.contains(fresh.numbers[i]))
+      return fail(fmt::format("record {} in partition {} was never sent", fresh.numbers[i], partition));
+  }
+  batches.emplace(base, std::move(fresh));
+}
+
+void Model::acknowledged(std::int32_t partition, std::int64_t offset, std::uint64_t number) {
+  ++acknowledgements_;
+  const Place place{partition, offset};
+  const auto [known, fresh] = acknowledged_.emplace(number, place);
+  if (!fresh) return fail(fmt::format("record {} was acknowledged twice", number));
+  const auto found = places_.find(number);
+  if (found == places_.end()) {
+    return fail(
+        fmt::format("record {} was acknowledged at partition {} offset {}, but no node has committed it",
+                    number, partition, offset));
+  }
+  if (found->second != place) {
+    fail(fmt::format(
+        "record {} was acknowledged at partition {} offset {}, but it stands at partition {} offset {}",
+        number, partition, offset, found->second.partition, found->second.offset));
+  }
+}
+
+std::int64_t Model::end(std::int32_t partition) const {
+  const auto found = partitions_.find(partition);
+  return found == partitions_.end() || found->second.empty() ? 0 : found->second.rbegin()->second.last + 1;
+}
+
+void Model::check_final(const std::vector<std::int64_t>& ends) {
+  if (failed()) return;
+  for (const auto& [number, place] : acknowledged_) {
+    const auto index = static_cast<std::size_t>(place.partition);
+    if (index >= ends.size() || place.offset >= ends[index]) {
+      return fail(
+          fmt::format("record {} was acknowledged at partition {} offset {}, and is lost: the log ends at {}",
+                      number, place.partition, place.offset, index < ends.size() ? ends[index] : 0));
+    }
+  }
+  for (const auto& [partition, batches] : partitions_) {
+    std::int64_t next = 0;
+    for (const auto& [base, batch] : batches) {
+      if (base != next)
+        return fail(fmt::format("partition {}: offsets {}..{} are missing", partition, next, base - 1));
+      next = batch.last + 1;
+    }
+    const auto index = static_cast<std::size_t>(partition);
+    if (index < ends.size() && next > ends[index]) {
+      return fail(fmt::format("partition {}: offsets {}..{} were committed and are lost", partition,
+                              ends[index], next - 1));
+    }
+  }
+}
+
+}  // namespace esc::escsim

@@ -1,0 +1,73 @@
+// What must be true: the one history that every node and every client may see. Fed by observers after each
+// step of a core and by the clients; the first contradiction is kept as the reason of the failure.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "esc/base/bytes.h"
+#include "esc/base/ids.h"
+#include "esc/wire/record_batch.h"
+
+namespace esc::escsim {
+
+class Model {
+ public:
+  // --- what nodes show ---
+  void leader(GroupId group, Term term, NodeId node);
+  // Entry `index` is committed with this term, says `node`.
+  void committed_entry(GroupId group, Index index, Term term, NodeId node);
+  // A committed batch, as it is stored and served.
+  void committed_batch(std::int32_t partition, const wire::BatchView& batch, const std::string& who);
+
+  // --- what clients learn ---
+  void sent(std::uint64_t number) { sent_.emplace(number, Fate::open); }
+  void acknowledged(std::int32_t partition, std::int64_t offset, std::uint64_t number);
+  // A batch that a consumer fetched while it expected `offset`.
+  void fetched(std::int32_t partition, const wire::BatchView& batch);
+
+  // Every acknowledged record stands where it was acknowledged, offsets are dense: [0, ends[partition]).
+  void check_final(const std::vector<std::int64_t>& ends);
+
+  void fail(std::string reason) {
+    if (failure_.empty()) failure_ = std::move(reason);
+  }
+  [[nodiscard]] bool failed() const { return !failure_.empty(); }
+  [[nodiscard]] const std::string& failure() const { return failure_; }
+  [[nodiscard]] std::uint64_t acknowledgements() const { return acknowledgements_; }
+  [[nodiscard]] std::uint64_t committed_records() const { return places_.size(); }
+  // One past the newest known committed offset.
+  [[nodiscard]] std::int64_t end(std::int32_t partition) const;
+  [[nodiscard]] const std::map<std::pair<GroupId, Term>, NodeId>& leaders() const { return leaders_; }
+
+ private:
+  enum class Fate : std::uint8_t { open, acknowledged };
+  struct Batch {
+    std::int64_t last = 0;
+    std::uint32_t checksum = 0;  // of the whole batch as stored
+    std::vector<std::uint64_t> numbers;
+  };
+  using Batches = std::map<std::int64_t, Batch>;
+  struct Place {
+    std::int32_t partition = 0;
+    std::int64_t offset = 0;
+    friend bool operator==(const Place&, const Place&) = default;
+  };
+  [[nodiscard]] bool read_numbers(const wire::BatchView& batch, std::vector<std::uint64_t>& numbers);
+  void add(std::int32_t partition, const wire::BatchView& batch, const std::string& who);
+
+  std::string failure_;
+  std::map<std::pair<GroupId, Term>, NodeId> leaders_;
+  std::map<GroupId, std::vector<std::pair<Term, NodeId>>> entries_;  // by index; who showed it first
+  std::map<std::int32_t, Batches> partitions_;
+  std::unordered_map<std::uint64_t, Fate> sent_;     // never iterated
+  std::unordered_map<std::uint64_t, Place> places_;  // of committed records; never iterated
+  std::map<std::uint64_t, Place> acknowledged_;
+  std::uint64_t acknowledgements_ = 0;
+};
+
+}  // namespace esc::escsim

@@ -1,0 +1,97 @@
+#include "scenario.h"
+
+#include <fmt/format.h>
+
+#include "esc/base/prng.h"
+
+namespace esc::escsim {
+namespace {
+
+// A fault class takes part in about half of the seeds.
+Nanos maybe_every(Prng& prng, Nanos low, Nanos high) {
+  const bool on = prng.chance(1, 2);
+  const Nanos every = prng.between(low, high);
+  return on ? every : 0;
+}
+
+void choose_sizes(Scenario& s, Prng& prng) {
+  s.cores = prng.chance(1, 3) ? 2 : 1;
+  s.groups = static_cast<std::uint32_t>(prng.between(1, s.cores + 1));
+  s.partitions = static_cast<std::int32_t>(prng.between(1, 4));
+  s.producers = static_cast<std::uint32_t>(prng.between(1, 3));
+  s.frame_bytes_max = prng.chance(1, 2) ? 32 * 1024 : 16 * 1024;
+  s.frame_arena_bytes =
+      std::uint64_t{s.frame_bytes_max} * static_cast<std::uint64_t>(prng.between(8, 16)) * s.groups;
+  s.wal_segment_bytes = std::uint64_t{64 * 1024} << prng.below(2);
+  s.wal_depth = static_cast<std::uint32_t>(prng.between(1, 3));
+  s.segment_bytes = std::uint64_t{16 * 1024} << prng.below(3);
+  s.checkpoint_interval = prng.between(100, 2000) * kMillisecond;
+  s.checkpoint_bytes = std::uint64_t{32 * 1024} << prng.below(4);
+  s.batch_events_max = static_cast<std::uint32_t>(prng.between(1, 32));
+  s.batch_delay = prng.between(0, 2) * kMillisecond;
+  s.in_flight = static_cast<std::uint32_t>(prng.between(1, 5));
+  s.batch_records_max = static_cast<std::uint32_t>(prng.between(1, 6));
+  s.record_bytes_max = static_cast<std::uint32_t>(prng.between(32, 1200));
+  s.think_max = prng.between(2, 60) * kMillisecond;
+}
+
+void choose_timing(Scenario& s, Prng& prng) {
+  s.network.latency_max = prng.between(30, 2000) * kMicrosecond;
+  s.network.slow_one_in = prng.chance(1, 2) ? static_cast<std::uint32_t>(prng.between(20, 500)) : 0;
+  s.network.slow_max = prng.between(5, 120) * kMillisecond;
+  s.network.split_one_in = prng.chance(1, 2) ? 3 : 0;
+  s.loop.disk.max = prng.between(100, 3000) * kMicrosecond;
+  s.loop.gap_one_in = prng.chance(1, 3) ? 2000 : 0;
+  s.loop.gap_max = prng.between(1, 40) * kMillisecond;
+  if (prng.chance(1, 2)) {
+    s.clock_offset_max = 3600 * kSecond;
+    s.drift_ppm_max = 500;
+  }
+}
+
+}  // namespace
+
+Scenario make_scenario(std::uint64_t seed, std::uint32_t nodes) {
+  Prng prng = Prng(seed).fork(1);
+  Scenario s;
+  const std::uint64_t draw = prng.below(16);
+  const std::uint32_t drawn = draw == 0 ? 1 : draw == 1 ? 5 : 3;
+  s.nodes = nodes == 0 ? drawn : nodes;
+  choose_sizes(s, prng);
+  choose_timing(s, prng);
+  s.crash_every = maybe_every(prng, 300 * kMillisecond, 2 * kSecond);
+  s.power_every = maybe_every(prng, 300 * kMillisecond, 2 * kSecond);
+  s.stop_every = maybe_every(prng, kSecond, 4 * kSecond);
+  s.pause_every = maybe_every(prng, 300 * kMillisecond, 3 * kSecond);
+  s.partition_every = maybe_every(prng, 300 * kMillisecond, 3 * kSecond);
+  s.reset_every = maybe_every(prng, 100 * kMillisecond, 2 * kSecond);
+  s.stall_every = maybe_every(prng, 300 * kMillisecond, 3 * kSecond);
+  s.eio_every = maybe_every(prng, 2 * kSecond, 6 * kSecond);
+  s.full_every = maybe_every(prng, 2 * kSecond, 6 * kSecond);
+  s.rot_every = maybe_every(prng, 2 * kSecond, 6 * kSecond);
+  s.wall_every = maybe_every(prng, kSecond, 3 * kSecond);
+  s.fuse_every = maybe_every(prng, kSecond, 4 * kSecond);
+  s.chaos_time = prng.between(1500, 5000) * kMillisecond;
+  // Now and then more than a minority: nothing is acknowledged then, and nothing may be lost.
+  s.down_max = prng.chance(1, 4) ? s.nodes : (s.nodes - 1) / 2;
+  if (s.nodes == 1) s.down_max = 1;
+  return s;
+}
+
+std::string Scenario::describe() const {
+  const auto ms = [](Nanos time) { return time / kMillisecond; };
+  return fmt::format(
+      "nodes={} cores={} groups={} partitions={} producers={} frame={} wal_segment={} depth={} segment={} "
+      "checkpoint={}ms/{} batch={}/{}ms latency_max={}us slow=1/{}:{}ms disk_max={}us gap=1/{} drift={}ppm "
+      "chaos={}ms | every ms: crash={} power={} stop={} pause={} partition={} reset={} stall={} eio={} "
+      "full={} "
+      "rot={} wall={} fuse={} down_max={}",
+      nodes, cores, groups, partitions, producers, frame_bytes_max, wal_segment_bytes, wal_depth,
+      segment_bytes, ms(checkpoint_interval), checkpoint_bytes, batch_events_max, ms(batch_delay),
+      network.latency_max / kMicrosecond, network.slow_one_in, ms(network.slow_max),
+      loop.disk.max / kMicrosecond, loop.gap_one_in, drift_ppm_max, ms(chaos_time), ms(crash_every),
+      ms(power_every), ms(stop_every), ms(pause_every), ms(partition_every), ms(reset_every), ms(stall_every),
+      ms(eio_every), ms(full_every), ms(rot_every), ms(wall_every), ms(fuse_every), down_max);
+}
+
+}  // namespace esc::escsim

@@ -1,0 +1,67 @@
+// Everything a seed decides before the first event: sizes, timings, and which faults take part.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "esc/base/units.h"
+#include "esc/sim/loop.h"
+#include "esc/sim/network.h"
+
+namespace esc::escsim {
+
+struct Scenario {
+  std::uint32_t nodes = 3;
+  std::uint32_t cores = 1;  // of each node
+  std::uint32_t groups = 1;
+  std::int32_t partitions = 2;
+  std::uint32_t producers = 2;
+  std::uint32_t consumers = 1;
+  Nanos chaos_time = 4 * kSecond;
+  Nanos heal_time = 20 * kSecond;  // for the liveness phase
+
+  // Memory and files of a node.
+  std::uint32_t frame_bytes_max = 32 * 1024;
+  std::uint64_t frame_arena_bytes = 512 * kKiB;
+  std::uint64_t wal_segment_bytes = 64 * kKiB;
+  std::uint64_t wal_bytes_max = 4 * kMiB;
+  std::uint32_t wal_depth = 2;
+  std::uint64_t segment_bytes = 32 * kKiB;
+  Nanos checkpoint_interval = kSecond;
+  std::uint64_t checkpoint_bytes = 128 * kKiB;
+  std::uint32_t batch_events_max = 16;
+  Nanos batch_delay = kMillisecond;
+
+  // Clients.
+  std::uint32_t in_flight = 3;
+  std::uint32_t batch_records_max = 4;
+  std::uint32_t record_bytes_max = 600;
+  Nanos think_max = 25 * kMillisecond;
+
+  sim::NetworkOptions network{};
+  sim::SimLoopOptions loop{};
+  Nanos clock_offset_max = 0;
+  std::int64_t drift_ppm_max = 0;
+
+  // Mean time between two faults of a kind, over the whole cluster; 0: none of that kind.
+  Nanos crash_every = 0;      // SIGKILL
+  Nanos power_every = 0;      // power cut
+  Nanos stop_every = 0;       // SIGTERM
+  Nanos pause_every = 0;      // SIGSTOP
+  Nanos partition_every = 0;  // of one node or between two, one-way or both
+  Nanos reset_every = 0;
+  Nanos stall_every = 0;  // of a disk
+  Nanos eio_every = 0;
+  Nanos full_every = 0;        // ENOSPC
+  Nanos rot_every = 0;         // a flipped bit in a WAL segment of a minority
+  Nanos wall_every = 0;        // jump of the wall clock
+  Nanos fuse_every = 0;        // a crash in the middle of recovery
+  std::uint32_t down_max = 1;  // nodes down or cut off by faults at a time
+
+  [[nodiscard]] std::string describe() const;
+};
+
+// The same seed always gives the same scenario. `nodes` 0: the seed decides.
+[[nodiscard]] Scenario make_scenario(std::uint64_t seed, std::uint32_t nodes);
+
+}  // namespace esc::escsim

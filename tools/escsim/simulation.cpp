@@ -1,0 +1,225 @@
+#include "simulation.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <memory>
+#include <vector>
+
+#include "client.h"
+#include "faults.h"
+#include "host.h"
+
+namespace esc::escsim {
+namespace {
+
+constexpr Nanos kTick = 5 * kMillisecond;
+constexpr std::uint32_t kFirstClient = 101;
+// The log lines of the nodes carry virtual time; there is one simulation at a time in a process.
+const sim::SimClock* log_clock = nullptr;
+Nanos log_time() {
+  return log_clock == nullptr ? 0 : log_clock->now();
+}
+
+enum class Phase : std::uint8_t { chaos, heal, quiet, audit, done };
+const char* to_string(Phase phase) {
+  switch (phase) {
+    case Phase::chaos: return "chaos";
+    case Phase::heal: return "heal";
+    case Phase::quiet: return "quiet";
+    case Phase::audit: return "audit";
+    case Phase::done: return "done";
+  }
+  return "";
+}
+
+class Simulation {
+ public:
+  explicit Simulation(const SimulationOptions& options);
+  ~Simulation() { log_clock = nullptr; }
+  SimulationReport run();
+
+ private:
+  void tick();
+  void enter(Phase phase, Nanos limit);
+  [[nodiscard]] bool phase_complete();
+  void advance();
+  [[nodiscard]] std::string unhealthy() const;
+  [[nodiscard]] std::string converged() const;
+
+  SimulationOptions options_;
+  Scenario scenario_;
+  Prng prng_;
+  sim::SimClock clock_;
+  Trace trace_;
+  Model model_;
+  sim::Network network_;
+  obs::Logger logger_;
+  World world_;
+  std::vector<std::unique_ptr<Host>> hosts_;
+  Faults faults_;
+  Admin admin_;
+  std::vector<std::unique_ptr<Producer>> producers_;
+  std::vector<std::unique_ptr<Consumer>> consumers_;
+  Phase phase_ = Phase::chaos;
+  Nanos phase_end_ = 0;
+  std::vector<std::uint64_t> acknowledged_at_heal_;
+};
+
+Scenario scenario_of(const SimulationOptions& options) {
+  Scenario scenario = make_scenario(options.seed, options.nodes);
+  if (options.chaos_time > 0) scenario.chaos_time = options.chaos_time;
+  return scenario;
+}
+
+std::vector<std::unique_ptr<Host>> make_hosts(World& world, const Prng& prng) {
+  std::vector<std::unique_ptr<Host>> hosts;
+  for (std::uint32_t number = 1; number <= world.scenario.nodes; ++number)
+    hosts.push_back(std::make_unique<Host>(world, number, prng.fork(number)));
+  return hosts;
+}
+
+Simulation::Simulation(const SimulationOptions& options)
+    : options_(options),
+      scenario_(scenario_of(options)),
+      prng_(Prng(options.seed).fork(2)),
+      trace_(clock_, options.print),
+      network_(clock_, prng_.fork(1), scenario_.network),
+      logger_({.level = obs::Level::info, .wall_nanos = &log_time}),
+      world_{scenario_, clock_, network_, trace_, model_, options.plant, options.logs ? &logger_ : nullptr},
+      hosts_(make_hosts(world_, prng_.fork(2))),
+      faults_(world_, hosts_, prng_.fork(3)),
+      admin_(world_, kFirstClient, "admin", prng_.fork(4)) {
+  log_clock = &clock_;
+  std::uint32_t host = kFirstClient + 1;
+  for (std::uint32_t i = 0; i < scenario_.consumers; ++i, ++host) {
+    consumers_.push_back(
+        std::make_unique<Consumer>(world_, host, "consumer" + std::to_string(i), prng_.fork(host)));
+  }
+  for (std::uint32_t i = 0; i < scenario_.producers; ++i, ++host) {
+    producers_.push_back(std::make_unique<Producer>(world_, host, "producer" + std::to_string(i),
+                                                    prng_.fork(host), (i + 1) * 1'000'000ull));
+  }
+}
+
+void Simulation::enter(Phase phase, Nanos limit) {
+  phase_ = phase;
+  phase_end_ = clock_.now() + limit;
+  trace_.event("phase", "{}", to_string(phase));
+}
+
+void Simulation::tick() {
+  faults_.supervise();
+  if (phase_complete()) {
+    advance();
+  } else if (clock_.now() >= phase_end_) {
+    std::string why = unhealthy();
+    if (why.empty()) why = converged();
+    model_.fail(fmt::format("no progress: phase '{}' did not end in {} s{}{}", to_string(phase_),
+                            scenario_.heal_time / kSecond, why.empty() ? "" : ": ", why));
+  }
+  clock_.schedule(clock_.now() + kTick, [this] { tick(); });
+}
+
+bool Simulation::phase_complete() {
+  switch (phase_) {
+    case Phase::chaos: return clock_.now() >= phase_end_;
+    case Phase::heal: {
+      if (!admin_.quiet() || !unhealthy().empty()) return false;
+      for (std::size_t i = 0; i < producers_.size(); ++i)
+        if (producers_[i]->acknowledged() <= acknowledged_at_heal_[i]) return false;
+      return true;
+    }
+    case Phase::quiet:
+      return std::ranges::all_of(producers_, [](const auto& p) { return p->quiet(); }) && converged().empty();
+    case Phase::audit:
+      return std::ranges::all_of(consumers_, [](const auto& c) { return c->at_end(); }) &&
+             converged().empty();
+    case Phase::done: return false;
+  }
+  return false;
+}
+
+void Simulation::advance() {
+  switch (phase_) {
+    case Phase::chaos:
+      faults_.heal();
+      for (const auto& producer : producers_) acknowledged_at_heal_.push_back(producer->acknowledged());
+      return enter(Phase::heal, scenario_.heal_time);
+    case Phase::heal:
+      for (const auto& producer : producers_) producer->stop();
+      return enter(Phase::quiet, scenario_.heal_time);
+    case Phase::quiet:
+      for (const auto& consumer : consumers_) consumer->rewind();
+      return enter(Phase::audit, scenario_.heal_time);
+    case Phase::audit:
+      for (const auto& consumer : consumers_) model_.check_final(consumer->positions());
+      return enter(Phase::done, scenario_.heal_time);
+    case Phase::done: return;
+  }
+}
+
+// Why the cluster does not serve, or nothing.
+std::string Simulation::unhealthy() const {
+  for (const auto& host : hosts_) {
+    if (!host->serving())
+      return host->name() + " does not serve" +
+             (host->last_failure().empty() ? "" : ": " + host->last_failure());
+  }
+  return {};
+}
+
+// Why the replicas differ, or nothing.
+std::string Simulation::converged() const {
+  for (std::uint32_t id = 0; id < scenario_.groups; ++id) {
+    const replica::Group* first = nullptr;
+    for (const auto& host : hosts_) {
+      const replica::Group* group = host->group(GroupId(id));
+      if (group == nullptr) return host->name() + " has no group " + std::to_string(id);
+      if (first == nullptr) first = group;
+      if (group->commit_index() != first->commit_index()) {
+        return fmt::format("group {}: commit {} at {}, {} at {}", id, first->commit_index().value(),
+                           hosts_[0]->name(), group->commit_index().value(), host->name());
+      }
+      if (group->partitions().size() != first->partitions().size())
+        return fmt::format("group {}: replicas have different partitions", id);
+      for (const replica::Partition* partition : group->partitions()) {
+        const replica::Partition* twin = first->find(partition->id());
+        if (twin == nullptr || twin->high_watermark() != partition->high_watermark())
+          return fmt::format("group {}: partition {} differs at {}", id, partition->identity().index,
+                             host->name());
+      }
+    }
+  }
+  return {};
+}
+
+SimulationReport Simulation::run() {
+  trace_.note("seed", "{}: {}", options_.seed, scenario_.describe());
+  enter(Phase::chaos, scenario_.chaos_time);
+  admin_.start();
+  for (const auto& consumer : consumers_) consumer->start();
+  for (const auto& producer : producers_) producer->start();
+  faults_.begin();
+  tick();
+  while (phase_ != Phase::done && !model_.failed()) clock_.step();
+  SimulationReport report;
+  report.ok = !model_.failed();
+  report.reason = model_.failure();
+  trace_.event("end", "{}", report.ok ? "ok" : report.reason);
+  report.hash = trace_.hash();
+  report.acknowledged = model_.acknowledgements();
+  report.events = clock_.steps();
+  report.virtual_time = clock_.now();
+  for (const auto& host : hosts_) report.boots += host->boots();
+  report.leaders = model_.leaders().size();
+  return report;
+}
+
+}  // namespace
+
+SimulationReport simulate(const SimulationOptions& options) {
+  return Simulation(options).run();
+}
+
+}  // namespace esc::escsim
