@@ -49,7 +49,8 @@ void SimDisk::submit(io::DiskOp& op) {
   ESC_ASSERT(!op.in_flight);
   ESC_ASSERT(op.done != nullptr);
   op.in_flight = true;
-  InFlight entry{.op = &op, .bytes = {}};
+  InFlight entry{
+      .op = &op, .write = op.kind == Kind::write, .fd = op.file.fd, .offset = op.offset, .bytes = {}};
   if (op.kind == Kind::write) {
     entry.bytes = bytes_of(op);
     if (file_system_.is_direct(op.file.fd)) {
@@ -116,11 +117,10 @@ int SimDisk::perform(io::DiskOp& op, ByteView bytes) {
   return EINVAL;
 }
 
+// The operations themselves are not touched: a process that died has taken them with it.
 void SimDisk::interrupt(CrashKind kind) {
   for (auto& [id, entry] : in_flight_) {
-    io::DiskOp& op = *entry.op;
-    op.in_flight = false;
-    if (op.kind == Kind::write) file_system_.write_interrupted(op.file.fd, op.offset, entry.bytes, kind);
+    if (entry.write) file_system_.write_interrupted(entry.fd, entry.offset, entry.bytes, kind);
   }
   in_flight_.clear();
   stalled_until_ = 0;

@@ -1,5 +1,7 @@
 #include "client.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "esc/wire/api/create_topics.h"
@@ -84,6 +86,15 @@ void Client::ask_metadata() {
       if (partition.leader_id > 0) leaders_[partition.partition_index] = partition.leader_id;
     }
   });
+}
+
+std::string Client::state() const {
+  std::string text = fmt::format("{}{}:", name_, asking_ ? " (asks for metadata)" : "");
+  for (const auto& [node, link] : links_)
+    text +=
+        fmt::format(" link to {}: {}, {} unanswered;", node, link->dead() ? "dead" : "open", link->waiting());
+  for (const auto& [partition, node] : leaders_) text += fmt::format(" {}@{}", partition, node);
+  return text;
 }
 
 // --- the administrator ---

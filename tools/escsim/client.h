@@ -29,6 +29,8 @@ class Client {
   // Nothing new is begun; answers that are still out are awaited.
   void stop() { stopping_ = true; }
   [[nodiscard]] virtual bool quiet() const = 0;
+  // For the report of a stuck phase.
+  [[nodiscard]] std::string state() const;
 
  protected:
   static constexpr Nanos kCallTimeout = 1500 * kMillisecond;

@@ -68,6 +68,9 @@ shard::ShardOptions Host::shard_options(std::uint32_t core) {
   for (std::uint32_t member = 1; s.nodes > 1 && member <= s.nodes; ++member)
     group.members.voters.push_back(NodeId(member));
   group.cluster_id = kClusterNumber;
+  group.retain_bytes = s.retain_bytes;
+  group.rebalance_after = s.rebalance_after;
+  group.recovery_bytes_per_second = s.recovery_bytes_per_second;
   group.frame_bytes_max = s.frame_bytes_max;
   group.batch_events_max = s.batch_events_max;
   group.batch_delay = s.batch_delay;
@@ -83,6 +86,8 @@ shard::ShardOptions Host::shard_options(std::uint32_t core) {
   broker::BrokerOptions& broker = options.broker;
   broker.node = node();
   broker.cluster_id = kClusterId;
+  for (std::uint32_t member = 1; s.nodes > 1 && member <= s.nodes; ++member)
+    broker.nodes.push_back({NodeId(member), sim::address_of(member), kKafkaPort});
   broker.advertised_host = sim::address_of(number_);
   broker.advertised_port = kKafkaPort;
   broker.auto_create_topics = false;
@@ -157,9 +162,8 @@ void Host::after_step(std::uint32_t core) {
   if (control_->release_recovered(static_cast<std::uint32_t>(shards_.size()))) {
     for (auto& loop : loops_) loop->wake();
   }
-  if (!control_->failed.load()) {
-    for (const auto& group : shards_[core]->groups()) observe_group(*group);
-  }
+  // Also of a node that has just failed: what it acknowledged before is on its way.
+  for (const auto& group : shards_[core]->groups()) observe_group(*group);
   const bool failed = control_->failed.load();
   if (!failed && !std::ranges::all_of(finished_, [](bool done) { return done; })) return;
   // Not from inside the loop's own callback.
@@ -262,6 +266,25 @@ replica::Group* Host::group(GroupId id) const {
       if (group->id() == id) return group.get();
   }
   return nullptr;
+}
+
+std::string Host::state() const {
+  std::string text = fmt::format("{}:{}{}{}", name_, running() ? "" : " off", paused_ ? " paused" : "",
+                                 stopping() ? " stopping" : "");
+  for (std::size_t core = 0; core < loops_.size(); ++core) {
+    text += fmt::format(" core {}: {} disk operations, {} connections, {} buffers lent;", core,
+                        loops_[core]->disk_ops_in_flight(), loops_[core]->connections_open(),
+                        loops_[core]->receive_buffers_lent());
+    for (const auto& group : shards_[core]->groups()) {
+      text += fmt::format(" group {}: {} commit {} last {} durable {} wal in flight {} live {} space {}{};",
+                          group->id().value(), to_string(group->accepting()), group->commit_index().value(),
+                          group->core().last_index().value(), group->core().durable_index().value(),
+                          group->wal().in_flight(), group->wal().live_bytes(),
+                          group->wal().space() == wal::Space::ok ? "ok" : "low",
+                          group->wal().can_write(kBlockBytes) ? "" : " cannot write");
+    }
+  }
+  return text;
 }
 
 void Host::observe() {

@@ -83,6 +83,8 @@ class Host {
   [[nodiscard]] std::uint64_t boots() const { return boots_; }
   // Shows the model everything that is committed here.
   void observe();
+  // For the report of a stuck phase.
+  [[nodiscard]] std::string state() const;
   [[nodiscard]] sim::FileSystem& files() { return files_; }
 
  private:

@@ -27,6 +27,9 @@ void choose_sizes(Scenario& s, Prng& prng) {
   s.segment_bytes = std::uint64_t{16 * 1024} << prng.below(3);
   s.checkpoint_interval = prng.between(100, 2000) * kMillisecond;
   s.checkpoint_bytes = std::uint64_t{32 * 1024} << prng.below(4);
+  s.retain_bytes = std::uint64_t{16 * 1024} << prng.below(6);
+  s.rebalance_after = prng.chance(1, 2) ? prng.between(200, 3000) * kMillisecond : 0;
+  s.recovery_bytes_per_second = std::uint64_t{512 * 1024} << prng.below(6);
   s.batch_events_max = static_cast<std::uint32_t>(prng.between(1, 32));
   s.batch_delay = prng.between(0, 2) * kMillisecond;
   s.in_flight = static_cast<std::uint32_t>(prng.between(1, 5));
@@ -82,16 +85,18 @@ std::string Scenario::describe() const {
   const auto ms = [](Nanos time) { return time / kMillisecond; };
   return fmt::format(
       "nodes={} cores={} groups={} partitions={} producers={} frame={} wal_segment={} depth={} segment={} "
-      "checkpoint={}ms/{} batch={}/{}ms latency_max={}us slow=1/{}:{}ms disk_max={}us gap=1/{} drift={}ppm "
+      "checkpoint={}ms/{} retain={} rebalance={}ms batch={}/{}ms latency_max={}us slow=1/{}:{}ms "
+      "disk_max={}us gap=1/{} drift={}ppm "
       "chaos={}ms | every ms: crash={} power={} stop={} pause={} partition={} reset={} stall={} eio={} "
       "full={} "
       "rot={} wall={} fuse={} down_max={}",
       nodes, cores, groups, partitions, producers, frame_bytes_max, wal_segment_bytes, wal_depth,
-      segment_bytes, ms(checkpoint_interval), checkpoint_bytes, batch_events_max, ms(batch_delay),
-      network.latency_max / kMicrosecond, network.slow_one_in, ms(network.slow_max),
-      loop.disk.max / kMicrosecond, loop.gap_one_in, drift_ppm_max, ms(chaos_time), ms(crash_every),
-      ms(power_every), ms(stop_every), ms(pause_every), ms(partition_every), ms(reset_every), ms(stall_every),
-      ms(eio_every), ms(full_every), ms(rot_every), ms(wall_every), ms(fuse_every), down_max);
+      segment_bytes, ms(checkpoint_interval), checkpoint_bytes, retain_bytes, ms(rebalance_after),
+      batch_events_max, ms(batch_delay), network.latency_max / kMicrosecond, network.slow_one_in,
+      ms(network.slow_max), loop.disk.max / kMicrosecond, loop.gap_one_in, drift_ppm_max, ms(chaos_time),
+      ms(crash_every), ms(power_every), ms(stop_every), ms(pause_every), ms(partition_every), ms(reset_every),
+      ms(stall_every), ms(eio_every), ms(full_every), ms(rot_every), ms(wall_every), ms(fuse_every),
+      down_max);
 }
 
 }  // namespace esc::escsim

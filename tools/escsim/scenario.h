@@ -29,6 +29,9 @@ struct Scenario {
   std::uint64_t segment_bytes = 32 * kKiB;
   Nanos checkpoint_interval = kSecond;
   std::uint64_t checkpoint_bytes = 128 * kKiB;
+  std::uint64_t retain_bytes = 256 * kKiB;
+  Nanos rebalance_after = 2 * kSecond;
+  std::uint64_t recovery_bytes_per_second = 8 * kMiB;
   std::uint32_t batch_events_max = 16;
   Nanos batch_delay = kMillisecond;
 

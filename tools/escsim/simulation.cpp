@@ -115,6 +115,9 @@ void Simulation::tick() {
   } else if (clock_.now() >= phase_end_) {
     std::string why = unhealthy();
     if (why.empty()) why = converged();
+    for (const auto& host : hosts_) trace_.note("stuck", "{}", host->state());
+    for (const auto& producer : producers_) trace_.note("stuck", "{}", producer->state());
+    for (const auto& consumer : consumers_) trace_.note("stuck", "{}", consumer->state());
     model_.fail(fmt::format("no progress: phase '{}' did not end in {} s{}{}", to_string(phase_),
                             scenario_.heal_time / kSecond, why.empty() ? "" : ": ", why));
   }

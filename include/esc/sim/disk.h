@@ -47,6 +47,9 @@ class SimDisk final : public io::Disk {
  private:
   struct InFlight {
     io::DiskOp* op = nullptr;
+    bool write = false;
+    int fd = -1;
+    std::uint64_t offset = 0;
     std::vector<std::byte> bytes;  // of a write: the caller may be gone when it is interrupted
   };
   void complete(std::uint64_t id);
