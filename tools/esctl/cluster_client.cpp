@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "esc/wire/api/create_topics.h"
+#include "esc/wire/api/delete_topics.h"
 #include "esc/wire/api/metadata.h"
 #include "esc/wire/api/produce.h"
 #include "outcome.h"
@@ -135,6 +136,15 @@ Result<std::vector<PartitionLeader>> ensure_topic(const Bootstrap& bootstrap, co
     std::this_thread::sleep_for(kRetryPause);
   } while (Clock::now() < deadline);
   return std::unexpected(last);
+}
+
+void delete_topic(const Bootstrap& bootstrap, std::string_view topic, Deadline deadline) {
+  auto controller = connect_controller(bootstrap, deadline);
+  if (!controller) return;
+  const wire::DeleteTopicsRequest::Topic by_topic{.name = topic, .topic_id = {}};
+  const wire::String by_name = topic;
+  (void)controller->call<wire::DeleteTopicsResponse>(
+      wire::DeleteTopicsRequest{.topics = {&by_topic, 1}, .topic_names = {&by_name, 1}, .timeout_ms = 2000});
 }
 
 Result<Produced> produce(Client& client, const ProduceTarget& target, ByteView batch) {

@@ -38,6 +38,9 @@ struct TopicWish {
 [[nodiscard]] Result<std::vector<PartitionLeader>> ensure_topic(const Bootstrap& bootstrap,
                                                                 const TopicWish& wish, Deadline deadline);
 
+// Cleaning up: what fails is left.
+void delete_topic(const Bootstrap& bootstrap, std::string_view topic, Deadline deadline);
+
 struct Produced {
   wire::ErrorCode error = wire::ErrorCode::none;
   std::int64_t base_offset = -1;

@@ -9,6 +9,7 @@
 
 #include "commands.h"
 #include "dev.h"
+#include "drill.h"
 #include "outcome.h"
 
 namespace esc::esctl {
@@ -184,6 +185,24 @@ void add_dev(CLI::App& root, const Options& options, Command& chosen) {
       [&options, &chosen, dev] { chosen = [&options, dev] { return dev_status(options, *dev); }; });
 }
 
+void add_drill(CLI::App& root, const Options& options, Command& chosen) {
+  auto* app =
+      root.add_subcommand("drill", "Break a cluster that esctl dev runs, and measure what clients notice.");
+  app->require_subcommand(1);
+  auto drill = std::make_shared<DrillOptions>();
+  auto* failover = app->add_subcommand(
+      "failover",
+      "Kill leaders (SIGKILL) under load; report the gap in acknowledgements, and what was lost.");
+  failover->add_option("-d,--dir", drill->directory,
+                       "Directory of the cluster (default: ~/.local/state/esc-dev)");
+  failover->add_option("-r,--rounds", drill->rounds, "Leaders to kill, one after the other")
+      ->check(CLI::Range(1, 100'000))
+      ->capture_default_str();
+  failover->footer("\nExit code 1 when an event that was acknowledged is missing or out of place.");
+  failover->callback(
+      [&options, &chosen, drill] { chosen = [&options, drill] { return drill_failover(options, *drill); }; });
+}
+
 void mention_general_options(CLI::App& app) {
   for (CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
     command->footer(command->get_footer() + kGeneral);
@@ -218,6 +237,7 @@ int run(int argc, char** argv) {
   add_topic(app, options, chosen);
   add_cluster(app, options, chosen);
   add_dev(app, options, chosen);
+  add_drill(app, options, chosen);
   add_wal(app, options, chosen);
   mention_general_options(app);
   try {

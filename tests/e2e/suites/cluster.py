@@ -122,7 +122,7 @@ def follower_sigkill_and_rejoin(context):
 def leader_stopped_for_a_moment(context):
     """SIGSTOP: the others must not wait for it longer than an election, and it must notice when it wakes."""
     cluster = Cluster(context).start()
-    load = Load(cluster, repeats=True)
+    load = Load(cluster, reorders=True)
     for seconds in (0.1, 0.3, 0.7, 1.5, 5.0) * (6 if context.long else 1):
         victim = cluster[cluster.leaders("load")[0]]
         began = time.monotonic() * 1000
@@ -137,7 +137,7 @@ def leader_stopped_for_a_moment(context):
 @test(timeout=90)
 def two_of_three_down_means_no_acknowledgement_until_one_is_back(context):
     cluster = Cluster(context).start()
-    load = Load(cluster, retries=True)
+    load = Load(cluster, retries=True, reorders=True)
     left = cluster[cluster.leaders("load")[0]]
     gone = [n for n in cluster.nodes if n is not left]
     for node in gone:
@@ -244,8 +244,9 @@ def a_full_disk_on_one_node_leaves_the_cluster_serving(context):
     disk = SmallDisk(context, 300)
     cluster = Cluster(context, tuning=SMALL_WAL, data_dirs={2: disk.path / "data"}).start()
     load = Load(cluster, rate=600)
-    disk.fill()
     cluster.create_topic("bulk", 3)
+    eventually(lambda: 2 in cluster.leaders("bulk"), 20, 0.2, "node 2 leads a group")
+    disk.fill()
     for number in range(60):  # enough to need new segment files everywhere
         cluster.produce("bulk", number % 3, [b"%04d" % number + b"d" * 100_000], timeout=30)
     load.wait_progress(what="acknowledgements while the disk of node 2 is full")

@@ -87,7 +87,7 @@ def acknowledges(node, topic, partition):
 def partition_of_the_leader(context, cut, heal):
     """The old leader can be reached by clients all the time, but not (or one way only) by its peers."""
     network, cluster = cluster_in(context)
-    load = Load(cluster, repeats=True)
+    load = Load(cluster, reorders=True)
     cluster.create_topic("probe", 3)
     for _ in range(6 if context.long else 1):
         number = cluster.leaders("load")[0]
@@ -168,7 +168,7 @@ def leader_that_is_heard_but_does_not_hear(context):
 @test(timeout=90, long_timeout=400)
 def follower_cut_off_does_not_disturb_and_rejoins(context):
     network, cluster = cluster_in(context)
-    load = Load(cluster, repeats=True)
+    load = Load(cluster, reorders=True)
     leaders = cluster.leaders("load")
     number = next((n for n in (1, 2, 3) if n not in leaders), leaders[2])
     for other in network.others(number):
