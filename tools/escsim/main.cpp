@@ -47,8 +47,7 @@ int replay(const Options& options) {
 }
 
 int list_plants() {
-  for (const PlantInfo& info : plants())
-    fmt::print("{:<28} {:>5} seeds  {}\n", info.name, info.seeds, info.what);
+  for (const Plant& info : plants()) fmt::print("{:<28} {:>5} seeds  {}\n", info.name, info.seeds, info.what);
   return 0;
 }
 
@@ -73,12 +72,12 @@ int run(int argc, char** argv) {
   if (options.list_plants) return list_plants();
   options.farm.simulation.chaos_time = options.seconds * kSecond;
   if (!options.plant.empty()) {
-    const auto plant = plant_named(options.plant);
-    if (!plant) {
+    const Plant* const plant = plant_named(options.plant);
+    if (plant == nullptr) {
       fmt::print(stderr, "escsim: there is no plant '{}'; --list-plants shows them\n", options.plant);
       return 2;
     }
-    options.farm.simulation.plant = *plant;
+    options.farm.simulation.plant = plant;
   }
   if (options.one) return replay(options);
   if (options.seeds.empty() || !parse_range(options.seeds, options.farm)) {
