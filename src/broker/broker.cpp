@@ -47,6 +47,7 @@ Broker::Broker(io::Env env, obs::LogSource log, obs::Scope& metrics, const Broke
       groups_(options.groups, nullptr),
       controller_(std::make_unique<Controller>(*this)),
       loan_references_(options.receive_buffers, 0) {
+  started_at_ = env_.clock.now();
   connection_store_.reserve(1024);
   connections_free_.reserve(1024);
   response_waiters_.reserve(256);

@@ -315,10 +315,18 @@ void Controller::announce_leader(GroupId group, NodeId leader, Term term) {
     GroupId group;
     GroupView view;
   };
+  GroupView view = broker_.directory().group(group);
+  if (leader != NodeId(0) && (leader != view.last_leader || view.leader == NodeId(0))) {
+    view.previous_leader = view.last_leader;
+    view.last_leader = leader;
+    view.elected_at = broker_.env().clock.now();
+  }
+  view.leader = leader;
+  view.term = term;
   for (std::uint32_t core = 0; core < broker_.router().cores(); ++core) {
     auto* call = new LeaderCall;
     call->group = group;
-    call->view = {leader, term};
+    call->view = view;
     call->target = CoreId(core);
     call->run = [](Call& base, Broker& target) {
       auto& told = static_cast<LeaderCall&>(base);

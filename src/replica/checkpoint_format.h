@@ -24,7 +24,10 @@ struct Checkpoint {
   Index applied;
   Term applied_term;
   raft::Configuration configuration;  // in force at `applied`
-  std::vector<std::byte> metadata;    // of the listener
+  // The state came from another member: the log that lies beside it may be older, or another one, until it is
+  // reset.
+  bool installed = false;
+  std::vector<std::byte> metadata;  // of the listener
   std::vector<CheckpointPartition> partitions;
 };
 

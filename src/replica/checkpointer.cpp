@@ -131,6 +131,7 @@ void Checkpointer::start_file() {
   std::erase_if(checkpoint_.partitions, [this](const CheckpointPartition& record) {
     return group_.find(record.identity.id) == nullptr;
   });
+  checkpoint_.installed = installing_;
   if (!installing_) checkpoint_.configuration = group_.core_->configurations().in_force_at(target_);
   checkpoint_.metadata.clear();
   group_.listener_.save_metadata(group_.options_.id, checkpoint_.metadata);

@@ -273,6 +273,13 @@ std::uint32_t Group::do_work(Nanos now) {
   if (failed_) return 0;
   // At the end nothing new is begun, except the segment that frames still wait for.
   std::uint32_t work = !shutting_down_ || ring_.has_queued() ? wal_->do_work(now) : 0;
+  if (wal_->failed()) {  // also a new segment: without one nothing could ever be acknowledged again
+    enter_failed(
+        "preparing a segment of the write-ahead log in " + options_.wal.directory +
+        " failed; check the device (dmesg, SMART), then restart: the log is verified and recovered at "
+        "start");
+    return 1;
+  }
   tick(now);
   work += submit_frames(now);
   work += write_segments(now);

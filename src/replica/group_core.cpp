@@ -209,6 +209,7 @@ void Group::on_reset_saved(void* context, Errc code) {
                        std::string(to_string(code)) + "); check the device, then restart");
     return;
   }
+  if (group.core_ == nullptr) return;  // still recovering
   group.core_->persisted(group.reset_mark_, group.effects_);
   group.handle_effects();
 }

@@ -72,6 +72,28 @@ Status Group::check_belongs_together(const wal::RecoveryReport& report, const Ch
   return {};
 }
 
+void Group::restore_core(const wal::RecoveryReport& report, const Checkpoint& checkpoint,
+                         const Replay& replay) {
+  raft::Restored restored;
+  restored.hard_state = {report.hard_state.term, report.hard_state.voted_for};
+  if (checkpoint.applied_term > restored.hard_state.term)
+    restored.hard_state = {checkpoint.applied_term, NodeId(0)};
+  restored.snapshot_index = checkpoint.applied;
+  restored.snapshot_term = checkpoint.applied_term;
+  restored.runs = replay.runs;
+  restored.last_index = replay.last_index;
+  restored.commit = commit_;
+  restored.applied = commit_;
+  restored.configuration =
+      checkpoint.configuration.voters.empty() ? initial_members() : checkpoint.configuration;
+  restored.configurations = replay.configurations;
+  core_ = std::make_unique<raft::Core>(raft::Config{.node = options_.node,
+                                                    .seed = options_.seed,
+                                                    .timeouts = options_.timeouts,
+                                                    .plant = options_.plant},
+                                       restored);
+}
+
 Status Group::recover(const std::function<void()>& pump) {
   now_ = env_.clock.now();
   const Nanos started = now_;
@@ -98,7 +120,16 @@ Status Group::recover(const std::function<void()>& pump) {
                                 {"effect", "an unfinished write that was never acknowledged is ignored"}});
   }
   if (!report.warning.empty()) log_.warn("wal_warning", {{"group", options_.id}, {"detail", report.warning}});
-  if (Status status = check_belongs_together(report, checkpoint); !status) return status;
+  // A crash came between a snapshot's checkpoint and the reset of the log that it replaces.
+  const bool reset = checkpoint.installed && report.reset_index < checkpoint.applied &&
+                     report.after_term != checkpoint.applied_term;
+  if (reset) {
+    discard_replayed(replay);
+    wal_->discard_from(checkpoint.applied.next());
+    wal_->reset(checkpoint.applied, checkpoint.applied_term, &Group::on_reset_saved, this);
+  } else if (Status status = check_belongs_together(report, checkpoint); !status) {
+    return status;
+  }
   // Known to be committed when it was written; the rest waits for the leader's word (a sole voter's own
   // no-op).
   const bool all = options_.replica_plant == Plant::replay_applies_uncommitted;
@@ -109,22 +140,7 @@ Status Group::recover(const std::function<void()>& pump) {
   while (ring_.bytes_free() < ring_.frame_bytes_max() || ring_.crowded()) {
     if (Status status = make_room(pump); !status) return status;
   }
-  raft::Restored restored;
-  restored.hard_state = {report.hard_state.term, report.hard_state.voted_for};
-  restored.snapshot_index = checkpoint.applied;
-  restored.snapshot_term = checkpoint.applied_term;
-  restored.runs = replay.runs;
-  restored.last_index = replay.last_index;
-  restored.commit = commit_;
-  restored.applied = commit_;
-  restored.configuration =
-      checkpoint.configuration.voters.empty() ? initial_members() : checkpoint.configuration;
-  restored.configurations = replay.configurations;
-  core_ = std::make_unique<raft::Core>(raft::Config{.node = options_.node,
-                                                    .seed = options_.seed,
-                                                    .timeouts = options_.timeouts,
-                                                    .plant = options_.plant},
-                                       restored);
+  restore_core(report, checkpoint, replay);
   replaying_ = false;
   wal_->release_through(checkpoint.applied);
   checkpointer_->recovered(checkpoint.applied, env_.clock.now());
@@ -140,6 +156,11 @@ Status Group::recover(const std::function<void()>& pump) {
 }
 
 Status Group::replay_frame(const wal::RecoveredFrame& frame, Replay& replay) {
+  if (frame.kind == wal::RecoveredFrame::Kind::reset) {
+    discard_replayed(replay);
+    replay.last_index = std::max(replay.checkpointed, frame.last_index);
+    return {};
+  }
   if (frame.first_index > replay.last_index.next()) {
     return fail(Errc::corruption, "the write-ahead log in " + options_.wal.directory + " has a gap: index " +
                                       std::to_string(replay.last_index.value()) + " is followed by " +
@@ -175,6 +196,14 @@ void Group::truncate_replayed(Index from, Replay& replay) {
   while (!replay.configurations.empty() && replay.configurations.back().index >= from)
     replay.configurations.pop_back();
   replay.last_index = from.prev();
+}
+
+// A snapshot has replaced the log.
+void Group::discard_replayed(Replay& replay) {
+  ring_.truncate(commit_.next());
+  replay.runs.clear();
+  replay.configurations.clear();
+  replay.last_index = replay.checkpointed;
 }
 
 // The copied frame is durable already.
@@ -213,6 +242,7 @@ Status Group::make_room(const std::function<void()>& pump) {
                                      "tuning.memory.frame_arena_bytes to what it was when they were written");
   }
   pump();
+  if (failed_) return fail(Errc::io_error, "replaying the write-ahead log failed, see the line before");
   now_ = env_.clock.now();
   write_segments(now_);
   reclaim(2 * std::uint64_t{ring_.frame_bytes_max()});

@@ -2,6 +2,7 @@
 #include "esc/wire/api/api_versions.h"
 #include "esc/wire/api/describe_cluster.h"
 #include "esc/wire/api/metadata.h"
+#include "esc/wire/api/node_status.h"
 
 namespace esc::wire {
 
@@ -11,5 +12,7 @@ ESC_WIRE_INSTANTIATE_CODEC(ApiVersionsRequest);
 ESC_WIRE_INSTANTIATE_CODEC(ApiVersionsResponse);
 ESC_WIRE_INSTANTIATE_CODEC(DescribeClusterRequest);
 ESC_WIRE_INSTANTIATE_CODEC(DescribeClusterResponse);
+ESC_WIRE_INSTANTIATE_CODEC(NodeStatusRequest);
+ESC_WIRE_INSTANTIATE_CODEC(NodeStatusResponse);
 
 }  // namespace esc::wire

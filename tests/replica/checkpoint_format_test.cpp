@@ -13,6 +13,7 @@ Checkpoint example() {
   checkpoint.configuration.voters.push_back(NodeId(1));
   checkpoint.configuration.voters.push_back(NodeId(3));
   checkpoint.configuration.learners.push_back(NodeId(4));
+  checkpoint.installed = true;
   checkpoint.metadata = {std::byte{1}, std::byte{2}};
   CheckpointPartition partition;
   partition.identity.id = PartitionId(9);

@@ -159,6 +159,7 @@ class Broker {
   void set_advertised_port(std::uint16_t port) { options_.advertised_port = port; }
   // Begins nothing new; fetches that wait are answered at once.
   void begin_shutdown();
+  [[nodiscard]] Nanos started_at() const { return started_at_; }
   [[nodiscard]] bool shutting_down() const { return shutting_down_; }
   [[nodiscard]] bool quiet() const { return requests_in_use_ == 0; }
   obs::LogLimiter& client_limiter() { return client_limiter_; }
@@ -196,6 +197,7 @@ class Broker {
   };
   std::vector<ResponseWaiter> response_waiters_;
   Nanos next_eviction_check_ = 0;
+  Nanos started_at_ = 0;
   bool shutting_down_ = false;
   obs::LogLimiter client_limiter_;
 };

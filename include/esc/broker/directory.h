@@ -22,6 +22,9 @@ struct TopicView {
 struct GroupView {
   NodeId leader;  // 0: unknown; this node only once it may assign offsets
   Term term;
+  NodeId last_leader;  // the one known last, and the one before; 0: none since the start
+  NodeId previous_leader;
+  Nanos elected_at = 0;  // when last_leader was first heard of
 };
 
 class Directory {

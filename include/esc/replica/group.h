@@ -307,7 +307,9 @@ class Group final : private peer::LinkHandler {
                                               const Checkpoint& checkpoint) const;
   void finish_replayed_frame();
   [[nodiscard]] Status commit_replayed(Index index);
+  void restore_core(const wal::RecoveryReport& report, const Checkpoint& checkpoint, const Replay& replay);
   void truncate_replayed(Index from, Replay& replay);
+  void discard_replayed(Replay& replay);
   [[nodiscard]] raft::Configuration initial_members() const;
   [[nodiscard]] Status make_room(const std::function<void()>& pump);
   [[nodiscard]] Status replay_frame(const wal::RecoveredFrame& frame, Replay& replay);

@@ -30,6 +30,8 @@ enum class ApiKey : std::int16_t {
   describe_configs = 32,
   create_partitions = 37,
   describe_cluster = 60,
+  // From 20000 on: not Kafka's but our own, never advertised.
+  node_status = 20000,
 };
 
 struct ApiInfo {
@@ -75,6 +77,7 @@ inline constexpr std::array kApis = {
     ApiInfo{ApiKey::describe_configs, "DescribeConfigs", 1, 4, 4, 1},
     ApiInfo{ApiKey::create_partitions, "CreatePartitions", 0, 3, 2, 0},
     ApiInfo{ApiKey::describe_cluster, "DescribeCluster", 0, 1, 0, 0},
+    ApiInfo{ApiKey::node_status, "NodeStatus", 0, 0, 0, 0},
 };
 
 // The entry of a key that came off the wire; null when this server does not know it.

@@ -56,6 +56,7 @@ void handle_request(Broker& broker, Request& request) {
     case wire::ApiKey::describe_configs: return handle_describe_configs(broker, request);
     case wire::ApiKey::describe_cluster: return handle_describe_cluster(broker, request);
     case wire::ApiKey::find_coordinator: return handle_find_coordinator(broker, request);
+    case wire::ApiKey::node_status: return handle_node_status(broker, request);
     default: return broker.protocol_error(request, "this API is not supported");
   }
 }
