@@ -65,7 +65,8 @@ Client::Client(Client&& other) noexcept
       address_(std::move(other.address_)),
       deadline_(other.deadline_),
       correlation_id_(other.correlation_id_),
-      ranges_(std::move(other.ranges_)) {}
+      ranges_(std::move(other.ranges_)),
+      request_(std::move(other.request_)) {}
 
 Client::~Client() {
   if (descriptor_ >= 0) ::close(descriptor_);

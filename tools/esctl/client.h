@@ -48,9 +48,16 @@ class Client {
     if (!version) return std::unexpected(version.error());
     return call_at<Response>(request, *version);
   }
+  // For this project's own APIs, which no server advertises.
+  template <class Response, class Request>
+  [[nodiscard]] Result<Reply<Response>> call_private(const Request& request) {
+    return call_at<Response>(request, wire::api_info(Request::kApi).max);
+  }
   // False when the server does not offer the API at a version we speak.
   [[nodiscard]] bool offers(wire::ApiKey key) const { return negotiate(key).has_value(); }
   [[nodiscard]] const std::string& address() const { return address_; }
+  // For a connection that lives longer than one command's patience.
+  void set_deadline(Deadline deadline) { deadline_ = deadline; }
 
  private:
   struct Range {
@@ -64,8 +71,8 @@ class Client {
 
   template <class Response, class Request>
   [[nodiscard]] Result<Reply<Response>> call_at(const Request& request, std::int16_t version) {
-    std::vector<std::byte> out(kRequestBytesMax);
-    wire::Writer writer(out);
+    request_.resize(kRequestBytesMax);
+    wire::Writer writer(request_);
     wire::encode_request(writer, request, version, ++correlation_id_, "esctl");
     if (writer.overflowed())
       return fail(Errc::too_large, "the request is too large; name fewer topics at once");
@@ -102,6 +109,7 @@ class Client {
   Deadline deadline_;
   std::int32_t correlation_id_ = 0;
   std::vector<Range> ranges_;
+  std::vector<std::byte> request_;  // kept, as one connection may send many
 };
 
 }  // namespace esc::esctl

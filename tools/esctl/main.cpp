@@ -8,13 +8,21 @@
 #include <map>
 
 #include "commands.h"
+#include "dev.h"
+#include "drill.h"
 #include "outcome.h"
 
 namespace esc::esctl {
 
 namespace {
 
-using Command = std::function<Status()>;
+using Command = std::function<Result<ExitCode>()>;
+
+// Of commands that either do their work or fail.
+Result<ExitCode> plain(const Status& status) {
+  if (!status) return std::unexpected(status.error());
+  return kExitOk;
+}
 
 // Refused while parsing, so that it is a usage error.
 std::string check_config(const std::string& text) {
@@ -30,6 +38,8 @@ EXIT CODES
   2  usage: the command line is wrong
   3  not found: no such topic, directory or group
   5  timeout: no answer within --timeout
+  10 degraded: every group commits, but a node is down or behind (cluster status, dev status)
+  11 unhealthy: some group does not commit (cluster status, dev status)
 
 ENVIRONMENT
   ESC_BOOTSTRAP  default of --bootstrap
@@ -40,6 +50,7 @@ EXAMPLES
   esctl --output json topic list
   esctl --bootstrap 10.0.0.5:9092 --timeout 3 cluster status
   esctl wal dump /var/lib/escd --entries
+  esctl dev up && esctl drill failover --rounds 10 && esctl dev down
 
 Results go to standard output, errors to standard error with their cause and what to do. With
 --output json a successful command prints exactly one JSON document.)";
@@ -79,8 +90,9 @@ void add_topic_create(CLI::App& parent, const Options& options, Command& chosen)
   app->footer(
       "\nEXAMPLES\n  esctl topic create orders --partitions 8\n"
       "  esctl topic create audit --config retention.ms=-1 --config max.message.bytes=65536");
-  app->callback(
-      [&options, &chosen, topic] { chosen = [&options, topic] { return topic_create(options, *topic); }; });
+  app->callback([&options, &chosen, topic] {
+    chosen = [&options, topic] { return plain(topic_create(options, *topic)); };
+  });
 }
 
 void add_topic_delete(CLI::App& parent, const Options& options, Command& chosen) {
@@ -90,7 +102,7 @@ void add_topic_delete(CLI::App& parent, const Options& options, Command& chosen)
   app->add_flag("--if-exists", topics->if_exists, "Succeed when a topic does not exist");
   app->footer("\nDeletion cannot be undone. Exit code 3 when a topic does not exist.");
   app->callback([&options, &chosen, topics] {
-    chosen = [&options, topics] { return topic_delete(options, *topics); };
+    chosen = [&options, topics] { return plain(topic_delete(options, *topics)); };
   });
 }
 
@@ -99,13 +111,14 @@ void add_topic(CLI::App& root, const Options& options, Command& chosen) {
   app->require_subcommand(1);
   add_topic_create(*app, options, chosen);
   auto* list = app->add_subcommand("list", "List all topics: name, number of partitions, id.");
-  list->callback([&options, &chosen] { chosen = [&options] { return topic_list(options); }; });
+  list->callback([&options, &chosen] { chosen = [&options] { return plain(topic_list(options)); }; });
   auto* describe = app->add_subcommand(
       "describe", "Show a topic: leader, replicas and offsets of each partition, and its settings.");
   auto name = std::make_shared<std::string>();
   describe->add_option("NAME", *name, "The topic")->required();
-  describe->callback(
-      [&options, &chosen, name] { chosen = [&options, name] { return topic_describe(options, *name); }; });
+  describe->callback([&options, &chosen, name] {
+    chosen = [&options, name] { return plain(topic_describe(options, *name)); };
+  });
   add_topic_delete(*app, options, chosen);
 }
 
@@ -115,7 +128,7 @@ void add_cluster(CLI::App& root, const Options& options, Command& chosen) {
   auto* status = app->add_subcommand(
       "status", "Show the cluster's id, nodes, and whether every partition has a leader.");
   status->footer("\nExit code 1 when a partition has no leader.");
-  status->callback([&options, &chosen] { chosen = [&options] { return cluster_status(options); }; });
+  status->callback([&options, &chosen] { chosen = [&options] { return plain(cluster_status(options)); }; });
 }
 
 void add_wal(CLI::App& root, const Options& options, Command& chosen) {
@@ -134,7 +147,60 @@ void add_wal(CLI::App& root, const Options& options, Command& chosen) {
       "damaged directories. A torn tail (a write that a crash cut short) is normal; corruption is not, and\n"
       "is reported with file and position and exit code 1.");
   dump->callback(
-      [&options, &chosen, what] { chosen = [&options, what] { return wal_dump(options, *what); }; });
+      [&options, &chosen, what] { chosen = [&options, what] { return plain(wal_dump(options, *what)); }; });
+}
+
+void add_dev(CLI::App& root, const Options& options, Command& chosen) {
+  auto* app = root.add_subcommand("dev", "Run a cluster on this machine, for development.");
+  app->require_subcommand(1);
+  auto dev = std::make_shared<DevOptions>();
+  const auto common = [dev](CLI::App* command) {
+    command->add_option("-d,--dir", dev->directory,
+                        "Directory of the cluster (default: ~/.local/state/esc-dev)");
+  };
+  auto* up =
+      app->add_subcommand("up", "Start the nodes that do not run; ready when every group commits an event.");
+  common(up);
+  up->add_option("-n,--nodes", dev->nodes, "Number of nodes of a new cluster: 1, 3 (default) or 5")
+      ->check(CLI::IsMember({1U, 3U, 5U}));
+  up->add_option(
+        "--kafka-port", dev->kafka_port,
+        "Port of node 1 (default 9092), the other nodes follow; nodes talk to each other 10000 above")
+      ->check(CLI::Range(1024, 65500));
+  up->add_option("--profile", dev->profile, "Tuning profile of the nodes (default laptop)");
+  up->add_option("--set", dev->sets, "A key of escd.toml for every node, KEY=VALUE; may be repeated")
+      ->type_name("KEY=VALUE")
+      ->check(check_config)
+      ->allow_extra_args(false);
+  up->footer("\nMay be repeated: what runs stays as it is. Settings not given are those the directory has.");
+  up->callback([&options, &chosen, dev] { chosen = [&options, dev] { return dev_up(options, *dev); }; });
+  auto* down = app->add_subcommand("down", "Stop the nodes: SIGTERM, and SIGKILL after --timeout.");
+  common(down);
+  down->add_flag("--remove-data", dev->remove_data, "Then remove the directory with everything in it");
+  down->callback([&options, &chosen, dev] { chosen = [&options, dev] { return dev_down(options, *dev); }; });
+  auto* status = app->add_subcommand("status", "Show the nodes, and whether every group commits.");
+  common(status);
+  status->footer("\nExit code 0 healthy, 10 degraded, 11 unhealthy, 3 no such cluster.");
+  status->callback(
+      [&options, &chosen, dev] { chosen = [&options, dev] { return dev_status(options, *dev); }; });
+}
+
+void add_drill(CLI::App& root, const Options& options, Command& chosen) {
+  auto* app =
+      root.add_subcommand("drill", "Break a cluster that esctl dev runs, and measure what clients notice.");
+  app->require_subcommand(1);
+  auto drill = std::make_shared<DrillOptions>();
+  auto* failover = app->add_subcommand(
+      "failover",
+      "Kill leaders (SIGKILL) under load; report the gap in acknowledgements, and what was lost.");
+  failover->add_option("-d,--dir", drill->directory,
+                       "Directory of the cluster (default: ~/.local/state/esc-dev)");
+  failover->add_option("-r,--rounds", drill->rounds, "Leaders to kill, one after the other")
+      ->check(CLI::Range(1, 100'000))
+      ->capture_default_str();
+  failover->footer("\nExit code 1 when an event that was acknowledged is missing or out of place.");
+  failover->callback(
+      [&options, &chosen, drill] { chosen = [&options, drill] { return drill_failover(options, *drill); }; });
 }
 
 void mention_general_options(CLI::App& app) {
@@ -147,7 +213,7 @@ void mention_general_options(CLI::App& app) {
 int run(int argc, char** argv) {
   Options options;
   Command chosen;
-  CLI::App app("esctl - operate EventStreamCore: topics, cluster, write-ahead logs", "esctl");
+  CLI::App app("esctl - operate EventStreamCore: topics, cluster, drills, write-ahead logs", "esctl");
   app.set_version_flag("--version", "esctl " ESC_VERSION);
   app.add_option("-b,--bootstrap", options.bootstrap, "Address of any node's Kafka listener")
       ->envname("ESC_BOOTSTRAP")
@@ -170,6 +236,8 @@ int run(int argc, char** argv) {
   app.footer(kFooter);
   add_topic(app, options, chosen);
   add_cluster(app, options, chosen);
+  add_dev(app, options, chosen);
+  add_drill(app, options, chosen);
   add_wal(app, options, chosen);
   mention_general_options(app);
   try {
@@ -177,9 +245,9 @@ int run(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? kExitOk : kExitUsage;
   }
-  const Status status = chosen();
+  const Result<ExitCode> status = chosen();
   std::fflush(stdout);
-  if (status) return kExitOk;
+  if (status) return *status;
   fmt::print(stderr, "esctl: {}\n", status.error().message);
   return exit_code(status.error().code);
 }

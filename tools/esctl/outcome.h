@@ -16,7 +16,13 @@ enum ExitCode : int {
   kExitUsage = 2,
   kExitNotFound = 3,
   kExitTimeout = 5,
+  kExitDegraded = 10,   // every group commits, but a node is down or far behind
+  kExitUnhealthy = 11,  // some group does not commit
 };
+
+[[nodiscard]] constexpr const char* health_name(ExitCode code) {
+  return code == kExitOk ? "healthy" : code == kExitDegraded ? "degraded" : "UNHEALTHY";
+}
 
 [[nodiscard]] constexpr ExitCode exit_code(Errc code) {
   switch (code) {

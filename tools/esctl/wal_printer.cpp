@@ -35,6 +35,7 @@ const char* kind_name(logfmt::EntryKind kind) {
     case logfmt::EntryKind::partition_config: return "partition_config";
     case logfmt::EntryKind::metadata: return "metadata";
     case logfmt::EntryKind::log_start: return "log_start";
+    case logfmt::EntryKind::configuration: return "configuration";
   }
   return "unknown";
 }

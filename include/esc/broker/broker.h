@@ -180,12 +180,13 @@ class Broker {
   std::vector<replica::Group*> groups_;  // by id; null when another core's
   std::unique_ptr<Controller> controller_;
 
+  // What is in a list outlives the list: a node may be taken down while clients are connected.
+  std::vector<std::unique_ptr<Request[]>> request_slabs_;
+  std::vector<std::unique_ptr<Connection>> connection_store_;
   IntrusiveList<Connection> connections_;
   std::size_t connections_open_ = 0;
-  std::vector<std::unique_ptr<Connection>> connection_store_;
   std::vector<Connection*> connections_free_;
   IntrusiveList<MemoryWaiter> memory_waiters_;  // connections that wait for request memory
-  std::vector<std::unique_ptr<Request[]>> request_slabs_;
   std::vector<Request*> requests_free_;
   std::size_t requests_in_use_ = 0;
   std::vector<std::uint32_t> loan_references_;  // by receive buffer

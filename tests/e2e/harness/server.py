@@ -42,12 +42,15 @@ class Escd:
         port_file = os.path.join(self.data_dir, "kafka.port")
         if self.port is None and os.path.exists(port_file):
             os.unlink(port_file)
-        command = [self.binary, "--data", self.data_dir, "--kafka", f"127.0.0.1:{self.port or 0}", *args]
+        command = self.command(*args)
         self.log_start = os.path.getsize(self.log_path) if os.path.exists(self.log_path) else 0
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
                                             env={**os.environ, **(env or {})}, preexec_fn=_die_with_parent)
         return self
+
+    def command(self, *args):
+        return [self.binary, "--data", self.data_dir, "--kafka", f"127.0.0.1:{self.port or 0}", *args]
 
     def start(self, *args, env=None, timeout=30):
         self.spawn(*args, env=env)
