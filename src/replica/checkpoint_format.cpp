@@ -85,6 +85,7 @@ void encode_checkpoint(const Checkpoint& checkpoint, std::vector<std::byte>& out
   writer.number(checkpoint.applied_term.value());
   encode_configuration(checkpoint.configuration, writer);
   writer.number(static_cast<std::uint8_t>(checkpoint.installed ? 1 : 0));
+  writer.number(checkpoint.partition_max.value());
   writer.blob(checkpoint.metadata);
   writer.number(static_cast<std::uint32_t>(checkpoint.partitions.size()));
   for (const CheckpointPartition& partition : checkpoint.partitions) encode_partition(writer, partition);
@@ -119,6 +120,7 @@ Result<Checkpoint> decode_checkpoint(ByteView bytes, const std::string& path) {
   if (!configuration) return damaged("its list of members makes no sense");
   checkpoint.configuration = *configuration;
   checkpoint.installed = reader.number<std::uint8_t>() != 0;
+  checkpoint.partition_max = PartitionId(reader.number<std::uint32_t>());
   const ByteView metadata = reader.blob();
   checkpoint.metadata.assign(metadata.begin(), metadata.end());
   const std::uint32_t partitions = reader.count(kPartitionBytesMin);

@@ -27,6 +27,7 @@ struct Checkpoint {
   // The state came from another member: the log that lies beside it may be older, or another one, until it is
   // reset.
   bool installed = false;
+  PartitionId partition_max{0};     // highest ever created in this group: ids are not used again
   std::vector<std::byte> metadata;  // of the listener
   std::vector<CheckpointPartition> partitions;
 };

@@ -25,6 +25,7 @@ Index Checkpointer::target() const {
 }
 
 bool Checkpointer::due(Nanos now) const {
+  if (group_.fetch_ != nullptr && group_.fetch_->holds_state()) return false;
   if (now < retry_at_ || group_.replaying_ || target() <= group_.checkpointed_) return false;
   if (group_.shutting_down_) return !group_.ring_.has_queued() && group_.wal_->in_flight() == 0;
   return now - last_ >= group_.options_.checkpoint_interval ||
@@ -132,6 +133,7 @@ void Checkpointer::start_file() {
     return group_.find(record.identity.id) == nullptr;
   });
   checkpoint_.installed = installing_;
+  checkpoint_.partition_max = installing_ ? group_.partition_max_ : group_.partition_max_at(target_);
   if (!installing_) checkpoint_.configuration = group_.core_->configurations().in_force_at(target_);
   checkpoint_.metadata.clear();
   group_.listener_.save_metadata(group_.options_.id, checkpoint_.metadata);
@@ -213,14 +215,17 @@ void Checkpointer::give_up(Errc code, const char* what) {
 
 void Checkpointer::finish() {
   phase_ = Phase::idle;
+  std::erase_if(group_.creations_, [this](const auto& creation) { return creation.first <= target_; });
   group_.checkpointed_before_ = group_.checkpointed_;
   group_.checkpointed_ = target_;
+  group_.checkpointed_partition_max_ = checkpoint_.partition_max;
   last_ = group_.now_;
   ++group_.stats_.checkpoints;
   group_.stats_.last_checkpoint_duration = group_.now_ - started_;
   if (installing_) {
     installing_ = false;
     group_.checkpointed_before_ = target_;
+    group_.creations_.clear();
     for (Partition* partition : group_.partition_list_) partition->log().release_removed();
     return group_.snapshot_installed();
   }

@@ -5,6 +5,8 @@
 #include "esc/base/byte_codec.h"
 #include "esc/replica/group.h"
 #include "esc/wire/record_batch.h"
+#include "peer_sender.h"
+#include "snapshot_fetch.h"
 
 namespace esc::replica {
 namespace {
@@ -69,6 +71,10 @@ void Group::register_batch(std::uint64_t sequence, Partition& partition) {
 
 void Group::advance_commit(Index index) {
   ESC_ASSERT(index >= commit_);
+  if (fetch_ != nullptr && fetch_->holds_state()) {
+    held_commit_ = std::max(held_commit_, index);
+    return;
+  }
   commit_ = index;
   ++stats_.commits;
   if (wal_ != nullptr) wal_->set_commit(index);
@@ -116,17 +122,32 @@ void Group::carry_out(std::uint64_t sequence) {
     case logfmt::EntryKind::noop:
     case logfmt::EntryKind::none:
     case logfmt::EntryKind::partition_config: break;
-    case logfmt::EntryKind::partition_create: {
-      auto identity = decode_identity(partition, body);
-      ESC_ASSERT_MSG(identity.has_value(), "a committed partition_create entry decodes");
-      if (find(identity->id) == nullptr) create_from(*identity);
-      break;
-    }
+    case logfmt::EntryKind::partition_create: apply_partition_create(record.index, partition, body); break;
     case logfmt::EntryKind::partition_delete: apply_partition_delete(partition, commit_); break;
     case logfmt::EntryKind::metadata: listener_.on_metadata(options_.id, record.index, body); break;
     case logfmt::EntryKind::log_start: apply_log_start(partition, body); break;
   }
   ring_.mark_applied(sequence);
+}
+
+// Ids rise within a group and are not used again: a leader with an old catalog may propose what has been
+// deleted meanwhile.
+void Group::apply_partition_create(Index index, PartitionId id, ByteView body) {
+  auto identity = decode_identity(id, body);
+  ESC_ASSERT_MSG(identity.has_value(), "a committed partition_create entry decodes");
+  if (id <= partition_max_) return;
+  partition_max_ = id;
+  creations_.emplace_back(index, id);
+  if (find(id) == nullptr) create_from(*identity);  // a checkpoint may name what was created a little later
+}
+
+// As of `index`, which is not below the last checkpoint.
+PartitionId Group::partition_max_at(Index index) const {
+  PartitionId highest = partition_max_;
+  for (auto at = creations_.rbegin(); at != creations_.rend() && at->first > index; ++at) {
+    highest = std::next(at) != creations_.rend() ? std::next(at)->second : checkpointed_partition_max_;
+  }
+  return highest;
 }
 
 // A leader has taken the offsets when it appended; everywhere else they are taken now, when the partition is

@@ -42,6 +42,7 @@ Status Group::load_checkpoint(Checkpoint& checkpoint) {
                                       std::to_string(checkpoint.group.value()) +
                                       ": directories were mixed up");
   }
+  partition_max_ = checkpointed_partition_max_ = checkpoint.partition_max;
   if (Status status = listener_.load_metadata(options_.id, checkpoint.metadata); !status) return status;
   for (CheckpointPartition& record : checkpoint.partitions) {
     auto partition_log =

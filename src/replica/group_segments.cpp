@@ -6,8 +6,9 @@
 namespace esc::replica {
 namespace {
 
-constexpr Nanos kApplyAfter = 100 * kMillisecond;
-constexpr std::uint64_t kApplyShare = 8;  // of the ring, before a pass begins
+// Many partitions share a group: the longer a partition's batches wait, the fewer and larger its writes.
+constexpr Nanos kApplyAfter = kSecond;
+constexpr std::uint64_t kApplyShare = 3;  // of the ring, before writing begins
 constexpr Nanos kRetryAfterNoSpace = 250 * kMillisecond;
 constexpr std::uint64_t kBytesPerWrite = 1 * kMiB;
 

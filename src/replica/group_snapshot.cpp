@@ -12,15 +12,14 @@ namespace esc::replica {
 void Group::begin_snapshot_fetch(const raft::SnapshotRequest& request) {
   ESC_ASSERT_MSG(fetch_ == nullptr, "one snapshot at a time");
   fetch_ = std::make_unique<SnapshotFetch>(*this, request);
+  core_->set_electable(false);  // its files will be ahead of its log for a while
 }
 
 std::uint32_t Group::advance_snapshot(Nanos now) {
   if (fetch_ == nullptr) return 0;
   const std::uint32_t work = fetch_->do_work(now);
   if (!fetch_->ended() || !fetch_->quiet()) return work;
-  fetch_.reset();
-  core_->snapshot_done({}, effects_);
-  handle_effects();
+  end_snapshot_fetch({});
   return work + 1;
 }
 
@@ -37,9 +36,16 @@ void Group::snapshot_installed() {
                                    {"partitions", checkpoint.partitions.size()},
                                    {"milliseconds", fetch_->duration() / kMillisecond},
                                    {"bytes", fetch_->bytes_fetched()}});
+  end_snapshot_fetch(done);
+}
+
+void Group::end_snapshot_fetch(const raft::SnapshotDone& done) {
   fetch_.reset();
+  core_->set_electable(true);
   core_->snapshot_done(done, effects_);
   handle_effects();
+  if (held_commit_ > commit_) advance_commit(held_commit_);
+  held_commit_ = Index(0);
 }
 
 // Readers of the tail must not walk from what was before a snapshot to what comes after it. Nothing in the

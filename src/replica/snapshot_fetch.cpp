@@ -193,6 +193,7 @@ void SnapshotFetch::finish_records() {
   for (const CheckpointPartition& record : checkpoint_.partitions) {
     group_.adopt_offsets(*group_.find(record.identity.id), record.state.log_start_offset);
   }
+  group_.partition_max_ = std::max(group_.partition_max_, checkpoint_.partition_max);
   group_.checkpointer_->install(checkpoint_.applied, checkpoint_.applied_term, checkpoint_.configuration);
 }
 

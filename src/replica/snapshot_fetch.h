@@ -34,6 +34,9 @@ class SnapshotFetch {
   [[nodiscard]] const Checkpoint& installed() const { return checkpoint_; }
   [[nodiscard]] std::uint64_t bytes_fetched() const { return bytes_fetched_; }
   [[nodiscard]] Nanos duration() const;
+  // From here on the files run ahead of the log here: what is committed meanwhile waits, and so do
+  // checkpoints.
+  [[nodiscard]] bool holds_state() const { return phase_ == Phase::records || phase_ == Phase::checkpoint; }
   // Nothing of ours is in flight: may be destroyed.
   [[nodiscard]] bool quiet() const { return !appending_; }
 

@@ -16,6 +16,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "esc/base/fixed_vector.h"
@@ -274,6 +275,7 @@ class Group final : private peer::LinkHandler {
   void begin_snapshot_fetch(const raft::SnapshotRequest& request);
   std::uint32_t advance_snapshot(Nanos now);
   void snapshot_installed();
+  void end_snapshot_fetch(const raft::SnapshotDone& done);
   void forget_tail();
   void create_from(const PartitionIdentity& identity);
   void adopt_offsets(Partition& partition, Offset log_start);
@@ -282,7 +284,8 @@ class Group final : private peer::LinkHandler {
   void advance_commit(Index index);
   void commit_batch(std::uint64_t sequence);
   void carry_out(std::uint64_t sequence);
-  void apply_partition_create(ByteView body);
+  void apply_partition_create(Index index, PartitionId id, ByteView body);
+  [[nodiscard]] PartitionId partition_max_at(Index index) const;
   // `at`: the files go once a checkpoint covers this.
   void apply_partition_delete(PartitionId id, Index at);
   void apply_log_start(PartitionId id, ByteView body);
@@ -334,6 +337,10 @@ class Group final : private peer::LinkHandler {
   std::vector<std::unique_ptr<Partition>> by_id_;  // slot = PartitionId value
   std::vector<Partition*> partition_list_;
   std::vector<std::unique_ptr<Partition>> graveyard_;
+  // The highest partition id ever created, and how it rose since the last checkpoint.
+  PartitionId partition_max_{0};
+  PartitionId checkpointed_partition_max_{0};
+  std::vector<std::pair<Index, PartitionId>> creations_;
   IntrusiveList<Partition> dirty_;  // have committed batches that are not in the files
   IntrusiveList<CommitWaiter> waiters_;
 
@@ -345,6 +352,7 @@ class Group final : private peer::LinkHandler {
   Nanos retry_apply_at_ = 0;
 
   Index commit_{0};
+  Index held_commit_{0};               // committed while a snapshot is being fetched
   std::uint64_t commit_sequence_ = 0;  // first entry not committed
   Nanos now_ = 0;
   Nanos open_since_ = 0;
