@@ -1,6 +1,7 @@
 // The commands of esctl. Each prints its result to standard output when it succeeds, and nothing otherwise.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <optional>
@@ -9,6 +10,7 @@
 
 #include "client.h"
 #include "esc/base/result.h"
+#include "outcome.h"
 
 namespace esc::esctl {
 
@@ -16,13 +18,23 @@ enum class Output { table, json };
 
 // What every command shares.
 struct Options {
-  std::string bootstrap = "127.0.0.1:9092";
+  std::string bootstrap = "127.0.0.1:9092";  // one or more HOST:PORT, comma-separated
   double timeout_s = 10;
   Output output = Output::table;
 
   [[nodiscard]] Deadline deadline() const {
     return std::chrono::steady_clock::now() +
            std::chrono::milliseconds(static_cast<std::int64_t>(timeout_s * 1000));
+  }
+  // Every address of `bootstrap`.
+  [[nodiscard]] std::vector<std::string> addresses() const {
+    std::vector<std::string> list;
+    for (std::size_t from = 0; from <= bootstrap.size();) {
+      const auto comma = std::min(bootstrap.find(',', from), bootstrap.size());
+      list.push_back(bootstrap.substr(from, comma - from));
+      from = comma + 1;
+    }
+    return list;
   }
   // The timeout as requests carry it.
   [[nodiscard]] std::int32_t timeout_ms() const { return static_cast<std::int32_t>(timeout_s * 1000); }
@@ -47,10 +59,12 @@ struct WalDumpOptions {
 };
 
 [[nodiscard]] Status topic_create(const Options& options, const TopicCreateOptions& topic);
-[[nodiscard]] Status topic_list(const Options& options);
+// Names that begin with "__" only when asked for.
+[[nodiscard]] Status topic_list(const Options& options, bool internal);
 [[nodiscard]] Status topic_describe(const Options& options, const std::string& name);
 [[nodiscard]] Status topic_delete(const Options& options, const TopicDeleteOptions& topics);
-[[nodiscard]] Status cluster_status(const Options& options);
+// healthy, degraded or unhealthy.
+[[nodiscard]] Result<ExitCode> cluster_status(const Options& options);
 // Reads files only, no server. Fails with Errc::corruption when damage was found, after printing everything.
 [[nodiscard]] Status wal_dump(const Options& options, const WalDumpOptions& dump);
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <thread>
 
 #include "canary.h"
 #include "json.h"
@@ -87,6 +88,15 @@ std::string nodes_text(const LocalCluster& cluster) {
   return table.text();
 }
 
+// A majority commits; the last node may still be on its way.
+Status all_answer(const LocalCluster& cluster, Deadline deadline) {
+  for (const std::string& address : cluster.kafka_addresses()) {
+    if (const auto client = Client::connect(address, deadline); !client)
+      return std::unexpected(client.error());
+  }
+  return {};
+}
+
 std::string bootstrap_of(const LocalCluster& cluster) {
   return fmt::format("{}", fmt::join(cluster.kafka_addresses(), ","));
 }
@@ -106,7 +116,13 @@ Status wait_until_ready(const LocalCluster& cluster, Deadline deadline) {
     // Short, so that the end of a node is noticed; long enough for an election.
     const auto slice = std::min(deadline, Clock::now() + milliseconds(500));
     const auto canary = commit_canary(cluster.kafka_addresses(), cluster.groups(), slice);
-    if (canary && canary->all()) return {};
+    if (canary && canary->all()) {
+      const auto answered = all_answer(cluster, slice);
+      if (answered) return {};
+      trouble = answered.error().message;
+      std::this_thread::sleep_for(milliseconds(5));
+      continue;
+    }
     trouble = canary ? canary->first_trouble() : canary.error().message;
   }
   return fail(Errc::timeout,

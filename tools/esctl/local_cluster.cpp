@@ -185,6 +185,7 @@ Status LocalCluster::check_ports(std::uint32_t node) const {
 Status LocalCluster::start(std::uint32_t node) const {
   const auto program = program_beside_own("escd");
   if (!program) return std::unexpected(program.error());
+  if (const auto free = check_ports(node); !free) return free;
   std::vector<std::string> arguments{"--config", node_path(node, "escd.toml")};
   for (const std::string& set : settings_.sets) {
     arguments.push_back("--set");

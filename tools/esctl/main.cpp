@@ -55,7 +55,7 @@ EXAMPLES
 Results go to standard output, errors to standard error with their cause and what to do. With
 --output json a successful command prints exactly one JSON document.)";
 
-std::string check_address(const std::string& text) {
+std::string check_one_address(const std::string& text) {
   const auto colon = text.rfind(':');
   const auto port = colon == std::string::npos ? "" : text.substr(colon + 1);
   if (colon != std::string::npos && colon > 0 && !port.empty() && port.size() <= 5 &&
@@ -63,6 +63,13 @@ std::string check_address(const std::string& text) {
     return {};
   }
   return fmt::format("'{}' is not HOST:PORT, for instance 127.0.0.1:9092", text);
+}
+
+std::string check_address(const std::string& text) {
+  for (const std::string& address : Options{.bootstrap = text}.addresses()) {
+    if (auto problem = check_one_address(address); !problem.empty()) return problem;
+  }
+  return {};
 }
 
 // Every command takes the general options; its own help repeats that, since people read only that page.
@@ -110,8 +117,12 @@ void add_topic(CLI::App& root, const Options& options, Command& chosen) {
   auto* app = root.add_subcommand("topic", "Create, list, describe and delete topics.");
   app->require_subcommand(1);
   add_topic_create(*app, options, chosen);
-  auto* list = app->add_subcommand("list", "List all topics: name, number of partitions, id.");
-  list->callback([&options, &chosen] { chosen = [&options] { return plain(topic_list(options)); }; });
+  auto* list = app->add_subcommand("list", "List topics: name, number of partitions, id.");
+  auto internal = std::make_shared<bool>(false);
+  list->add_flag("--internal", *internal, "Also those whose name begins with __");
+  list->callback([&options, &chosen, internal] {
+    chosen = [&options, internal] { return plain(topic_list(options, *internal)); };
+  });
   auto* describe = app->add_subcommand(
       "describe", "Show a topic: leader, replicas and offsets of each partition, and its settings.");
   auto name = std::make_shared<std::string>();
@@ -126,9 +137,12 @@ void add_cluster(CLI::App& root, const Options& options, Command& chosen) {
   auto* app = root.add_subcommand("cluster", "Look at the cluster as a whole.");
   app->require_subcommand(1);
   auto* status = app->add_subcommand(
-      "status", "Show the cluster's id, nodes, and whether every partition has a leader.");
-  status->footer("\nExit code 1 when a partition has no leader.");
-  status->callback([&options, &chosen] { chosen = [&options] { return plain(cluster_status(options)); }; });
+      "status", "Show nodes, leaders, terms, lag and elections, and judge the cluster's health.");
+  status->footer(
+      "\nHealth is judged by a canary event, sent through the leader of every group into the topic\n"
+      "__esctl_canary (made when missing, kept for an hour); what nodes say of themselves comes second.\n"
+      "Exit code 0 healthy, 10 degraded (everything commits, but a node is down or behind), 11 unhealthy.");
+  status->callback([&options, &chosen] { chosen = [&options] { return cluster_status(options); }; });
 }
 
 void add_wal(CLI::App& root, const Options& options, Command& chosen) {
@@ -215,9 +229,9 @@ int run(int argc, char** argv) {
   Command chosen;
   CLI::App app("esctl - operate EventStreamCore: topics, cluster, drills, write-ahead logs", "esctl");
   app.set_version_flag("--version", "esctl " ESC_VERSION);
-  app.add_option("-b,--bootstrap", options.bootstrap, "Address of any node's Kafka listener")
+  app.add_option("-b,--bootstrap", options.bootstrap, "Addresses of nodes' Kafka listeners; one is enough")
       ->envname("ESC_BOOTSTRAP")
-      ->type_name("HOST:PORT")
+      ->type_name("HOST:PORT[,...]")
       ->check(check_address)
       ->capture_default_str();
   app.add_option("-t,--timeout", options.timeout_s, "Give up after this long")

@@ -21,7 +21,7 @@ enum ExitCode : int {
 };
 
 [[nodiscard]] constexpr const char* health_name(ExitCode code) {
-  return code == kExitOk ? "healthy" : code == kExitDegraded ? "degraded" : "UNHEALTHY";
+  return code == kExitOk ? "healthy" : code == kExitDegraded ? "degraded" : "unhealthy";
 }
 
 [[nodiscard]] constexpr ExitCode exit_code(Errc code) {

@@ -7,10 +7,12 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
+#include <thread>
 #include <vector>
 
 namespace esc::esctl {
@@ -56,11 +58,10 @@ std::string holder(std::uint16_t port) {
   return {};
 }
 
-}  // namespace
-
-Status check_port_free(std::uint16_t port, const std::string& purpose) {
+// 0, or why a listener could not have the port.
+int try_bind(std::uint16_t port) {
   const int descriptor = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (descriptor < 0) return fail(Errc::io_error, fmt::format("socket: {}", std::strerror(errno)));
+  if (descriptor < 0) return errno;
   const int on = 1;  // connections of earlier runs that linger do not make a port busy
   (void)::setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   sockaddr_in address{};
@@ -70,10 +71,27 @@ Status check_port_free(std::uint16_t port, const std::string& purpose) {
   const int error =
       ::bind(descriptor, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0 ? 0 : errno;
   ::close(descriptor);
+  return error;
+}
+
+// The kernel closes the sockets of a killed process that used io_uring a moment after its end.
+constexpr auto kAfterlife = std::chrono::milliseconds(1500);
+
+}  // namespace
+
+Status check_port_free(std::uint16_t port, const std::string& purpose) {
+  const auto deadline = std::chrono::steady_clock::now() + kAfterlife;
+  std::string who;
+  int error = try_bind(port);
+  while (error == EADDRINUSE) {
+    who = holder(port);
+    if (!who.empty() || std::chrono::steady_clock::now() > deadline) break;
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    error = try_bind(port);
+  }
   if (error == 0) return {};
   if (error != EADDRINUSE)
     return fail(Errc::io_error, fmt::format("port {} ({}): {}", port, purpose, std::strerror(error)));
-  const std::string who = holder(port);
   return fail(Errc::already_exists,
               fmt::format("port {} ({}) is in use by {}; stop it, or choose other ports with --kafka-port",
                           port, purpose, who.empty() ? "a process this user cannot see" : who));

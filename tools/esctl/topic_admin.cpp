@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <utility>
 
+#include "cluster_client.h"
 #include "commands.h"
 #include "esc/wire/api/create_topics.h"
 #include "esc/wire/api/delete_topics.h"
@@ -48,7 +49,7 @@ void print_created(const Options& options, const TopicCreateOptions& topic, std:
 
 Status topic_create(const Options& options, const TopicCreateOptions& topic) {
   const auto configs = parse_configs(topic.configs);
-  auto client = Client::connect(options.bootstrap, options.deadline());
+  auto client = connect_controller(options.addresses(), options.deadline());
   if (!client) return std::unexpected(client.error());
   const wire::CreateTopicsRequest::Topic wanted{.name = topic.name,
                                                 .num_partitions = topic.partitions,
@@ -71,7 +72,7 @@ Status topic_create(const Options& options, const TopicCreateOptions& topic) {
 }
 
 Status topic_delete(const Options& options, const TopicDeleteOptions& topics) {
-  auto client = Client::connect(options.bootstrap, options.deadline());
+  auto client = connect_controller(options.addresses(), options.deadline());
   if (!client) return std::unexpected(client.error());
   std::vector<wire::DeleteTopicsRequest::Topic> by_topic;
   std::vector<wire::String> by_name;

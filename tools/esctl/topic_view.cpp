@@ -5,6 +5,7 @@
 #include <iterator>
 #include <span>
 
+#include "cluster_client.h"
 #include "commands.h"
 #include "esc/wire/api/describe_configs.h"
 #include "esc/wire/api/list_offsets.h"
@@ -51,9 +52,12 @@ Json node_array(wire::Array<std::int32_t> nodes) {
   return json;
 }
 
-Result<Offsets> fetch_offsets(Client& client, const Topic& topic, std::int64_t timestamp) {
+// Adds what one leader knows of its partitions to `offsets`.
+Status ask_leader(Client& client, const Topic& topic, std::int32_t leader, std::int64_t timestamp,
+                  Offsets& offsets) {
   std::vector<wire::ListOffsetsRequest::Partition> partitions;
   for (const auto& partition : topic.partitions) {
+    if (partition.leader_id != leader) continue;
     partitions.push_back({.partition_index = partition.partition_index, .timestamp = timestamp});
   }
   const wire::ListOffsetsRequest::Topic wanted{.name = topic.name.value_or(""), .partitions = partitions};
@@ -61,7 +65,6 @@ Result<Offsets> fetch_offsets(Client& client, const Topic& topic, std::int64_t t
   request.topics = {&wanted, 1};
   const auto reply = client.call<wire::ListOffsetsResponse>(request);
   if (!reply) return std::unexpected(reply.error());
-  Offsets offsets(topic.partitions.size(), -1);
   for (const auto& answered : reply->message.topics) {
     for (const auto& partition : answered.partitions) {
       const auto at = std::ranges::find(topic.partitions, partition.partition_index,
@@ -69,6 +72,23 @@ Result<Offsets> fetch_offsets(Client& client, const Topic& topic, std::int64_t t
       if (at == topic.partitions.end() || partition.error_code != wire::ErrorCode::none) continue;
       offsets[static_cast<std::size_t>(at - topic.partitions.begin())] = partition.offset;
     }
+  }
+  return {};
+}
+
+// Only leaders know offsets. Those of a partition whose leader gives no answer stay unknown.
+std::pair<Offsets, Offsets> fetch_offsets(const wire::MetadataResponse& metadata, const Topic& topic,
+                                          Deadline deadline) {
+  std::pair<Offsets, Offsets> offsets{Offsets(topic.partitions.size(), -1),
+                                      Offsets(topic.partitions.size(), -1)};
+  for (const auto& broker : metadata.brokers) {
+    const bool leads = std::ranges::any_of(
+        topic.partitions, [&](const auto& partition) { return partition.leader_id == broker.node_id; });
+    if (!leads) continue;
+    auto client = Client::connect(fmt::format("{}:{}", broker.host, broker.port), deadline);
+    if (!client) continue;
+    if (!ask_leader(*client, topic, broker.node_id, wire::kEarliestTimestamp, offsets.first)) continue;
+    (void)ask_leader(*client, topic, broker.node_id, wire::kLatestTimestamp, offsets.second);
   }
   return offsets;
 }
@@ -157,12 +177,14 @@ std::string describe_text(const Description& description) {
 
 }  // namespace
 
-Status topic_list(const Options& options) {
-  auto client = Client::connect(options.bootstrap, options.deadline());
+Status topic_list(const Options& options, bool internal) {
+  auto client = connect_any(options.addresses(), options.deadline());
   if (!client) return std::unexpected(client.error());
   const auto metadata = fetch_metadata(*client, nullptr);
   if (!metadata) return std::unexpected(metadata.error());
   std::vector<Topic> topics(metadata->message.topics.begin(), metadata->message.topics.end());
+  if (!internal)
+    std::erase_if(topics, [](const Topic& topic) { return topic.name.value_or("").starts_with("__"); });
   std::ranges::sort(topics, {}, &Topic::name);
   if (options.output == Output::json) {
     Json list = Json::array();
@@ -185,7 +207,7 @@ Status topic_list(const Options& options) {
 }
 
 Status topic_describe(const Options& options, const std::string& name) {
-  auto client = Client::connect(options.bootstrap, options.deadline());
+  auto client = connect_any(options.addresses(), options.deadline());
   if (!client) return std::unexpected(client.error());
   const auto metadata = fetch_metadata(*client, &name);
   if (!metadata) return std::unexpected(metadata.error());
@@ -195,13 +217,10 @@ Status topic_describe(const Options& options, const std::string& name) {
     return std::unexpected(server_error(fmt::format("cannot describe topic {}", name), topic.error_code,
                                         "esctl topic list shows what exists"));
   }
-  const auto earliest = fetch_offsets(*client, topic, wire::kEarliestTimestamp);
-  if (!earliest) return std::unexpected(earliest.error());
-  const auto latest = fetch_offsets(*client, topic, wire::kLatestTimestamp);
-  if (!latest) return std::unexpected(latest.error());
+  const auto [earliest, latest] = fetch_offsets(metadata->message, topic, options.deadline());
   const auto configs = fetch_configs(*client, name);
   if (!configs) return std::unexpected(configs.error());
-  Description description{.topic = topic, .earliest = *earliest, .latest = *latest, .configs = {}};
+  Description description{.topic = topic, .earliest = earliest, .latest = latest, .configs = {}};
   if (!configs->message.results.empty()) description.configs = configs->message.results.front().configs;
   if (options.output == Output::json) {
     fmt::print("{}\n", describe_json(description).text());

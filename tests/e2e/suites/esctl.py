@@ -135,11 +135,11 @@ def a_dead_a_mute_and_a_foreign_server_are_told_apart(context):
 @test()
 def help_is_complete(context):
     for args in (["--help"], ["topic", "--help"], ["topic", "create", "--help"], ["wal", "dump", "--help"],
-                 ["cluster", "status", "--help"], ["--version"]):
+                 ["cluster", "status", "--help"], ["dev", "up", "--help"], ["drill", "failover", "--help"], ["--version"]):
         out = succeeds(context, *args)
         check(out.strip(), f"esctl {' '.join(args)} printed nothing")
     out = succeeds(context, "--help")
-    for word in ("EXIT CODES", "EXAMPLES", "ESC_BOOTSTRAP", "--timeout", "--output", "topic", "cluster", "wal"):
+    for word in ("EXIT CODES", "EXAMPLES", "ESC_BOOTSTRAP", "--timeout", "--output", "topic", "cluster", "wal", "dev", "drill"):
         check(word in out, f"--help does not mention {word}")
 
 
