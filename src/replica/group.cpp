@@ -289,6 +289,7 @@ std::uint32_t Group::do_work(Nanos now) {
   bury(now);
   if (links_ != nullptr) {
     work += advance_snapshot(now);
+    judge_fitness(now);
     rebalance(now);
     work += flush_senders(now);
     work += links_->do_work(now);
