@@ -24,6 +24,7 @@ JOBS = os.cpu_count() or 2
 MINUTES = 29                # for everything, on two cores
 
 FUZZ_SECONDS = 8            # per target; the corpus carries what longer runs have found
+SIM_SECONDS = 45            # of fresh seeds
 TIDY_SECONDS = 150          # changed files first, then the critical ones, as many as fit
 TSAN_TESTS = ["ring", "shard"]  # rings, mesh, and what sends over them
 TIDY_CRITICAL = ["src/raft/*.cpp", "src/wal/*.cpp", "src/ring/*.cpp", "src/logfmt/*.cpp", "src/io/*.cpp",
@@ -281,6 +282,28 @@ def run_e2e(runner):
     return Outcome(passed, failed, skipped, notes)
 
 
+def run_simulator(runner):
+    """Fresh seeds every time, then proof that planted bugs are found."""
+    first = int(time.time()) * 1000
+    program = "build/release/escsim"
+    code = runner.command(program, "--seeds", f"{first}..{first + 999_999}", "--jobs", JOBS, "--stop-after", SIM_SECONDS)
+    failures = [line for line in runner.text().splitlines() if line.startswith("seed ")]
+    outcome = Outcome(failed=len(failures), notes=failures)
+    counts = re.findall(r"^(\d+) seeds passed", runner.text(), re.MULTILINE)
+    outcome.passed = int(counts[-1]) if counts else 0
+    if not counts or (code != 0 and not failures):
+        outcome.failed += 1
+        outcome.notes.append(f"no result line (exit code {code})")
+    code = runner.command(program, "--check-plants", "--jobs", JOBS)
+    found = re.findall(r"^(\d+) of (\d+) plants found", runner.text(), re.MULTILINE)
+    if not found:
+        return Outcome(outcome.passed, outcome.failed + 1, notes=outcome.notes + [f"planted bugs: exit code {code}"])
+    outcome.passed += int(found[-1][0])
+    outcome.failed += int(found[-1][1]) - int(found[-1][0])
+    outcome.notes += [line for line in runner.text().splitlines() if "NOT FOUND" in line or "without it" in line]
+    return outcome
+
+
 STEPS = [
     Step("rules", "house rules: floors, purity, sizes, banned words", lambda r: one(r.command("tools/check_layers.py")),
          "each line of the log names file, line and rule", 1),
@@ -296,6 +319,8 @@ STEPS = [
          "check the network, then: npm ci in tests/e2e/node", 3),
     Step("e2e", "stock clients, crashes, hostile peers, broken disks", run_e2e,
          "one test alone: tests/e2e/run --filter NAME --keep", 12, ("release",)),
+    Step("sim", f"whole clusters on virtual time: fresh seeds for {SIM_SECONDS} s, then planted bugs", run_simulator,
+         "replay: build/release/escsim --seed S --logs; a plant: --seed S --plant NAME", 4, ("release",)),
     Step("asan-build", "tests with address and undefined behaviour sanitizers", build("asan"),
          "reproduce with: tools/build --werror asan", 10),
     Step("asan", "unit tests under these sanitizers", meson_tests("asan", "--suite", "unit", "--timeout-multiplier", "3"),

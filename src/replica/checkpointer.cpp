@@ -20,6 +20,7 @@ void Checkpointer::recovered(Index applied, Nanos now) {
 // Committed may be more than durable here (a majority of others has it); the WAL must not be recycled beyond
 // what it has itself.
 Index Checkpointer::target() const {
+  if (group_.options_.replica_plant == Plant::checkpoint_past_durable) return group_.commit_;
   return std::min(group_.commit_, group_.core_->durable_index());
 }
 
@@ -100,6 +101,7 @@ std::uint32_t Checkpointer::sync_some() {
     record.identity = partition.identity();
     record.state.segments.clear();
     partition.log().snapshot(record.state);
+    if (group_.options_.replica_plant == Plant::checkpoint_without_sync) continue;
     sync.busy = true;
     sync.owner = this;
     sync.op.context = &sync;

@@ -176,6 +176,10 @@ std::uint32_t Group::submit_frames(Nanos now) {
     frame->done = &Group::on_frame_written;
     frame->context = this;
     wal_->write(*frame);
+    if (options_.replica_plant == Plant::frame_durable_when_submitted) {
+      core_->persisted(frame->mark, effects_);
+      handle_effects();
+    }
     ++stats_.frames_written;
     bytes_since_checkpoint_ += frame->frame_bytes;
     ++work;
@@ -211,6 +215,10 @@ void Group::save_hard_state(const PendingHardState& pending) {
   if (hard_state_saving_) {
     hard_state_waiting_ = pending;
     return;
+  }
+  if (options_.replica_plant == Plant::hard_state_not_written) {
+    core_->persisted(pending.mark, effects_);
+    return handle_effects();
   }
   hard_state_saving_ = pending;
   wal_->save_hard_state({pending.state.term, pending.state.vote}, &Group::on_hard_state_saved, this);

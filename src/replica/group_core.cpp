@@ -63,6 +63,7 @@ void Group::change_leadership(const raft::LeadershipChange& change) {
     noop_term_ = change.term;
     noop_index_ = change.noop_index;
     rebalance_at_ = 0;
+    if (options_.replica_plant == Plant::leads_before_noop) leading_ = true;
   }
   log_.info("group_leader", {{"group", options_.id}, {"term", change.term}, {"leader", change.leader}});
   listener_.on_leader_changed(options_.id, change.leader, change.term);
@@ -72,12 +73,12 @@ void Group::change_leadership(const raft::LeadershipChange& change) {
 void Group::lose_leadership() {
   leading_ = false;
   noop_index_ = Index(0);
-  unregister_uncommitted();
+  if (options_.replica_plant != Plant::offsets_kept_at_step_down) unregister_uncommitted();
   if (ring_.has_open() && !ring_.open_frame().proposed) {
     ring_.truncate(ring_.entry(ring_.open_frame().first_sequence).index);
   }
   for (const auto& to : senders_) to->forget_entries();
-  fail_waiters(Errc::not_leader);
+  fail_waiters(options_.replica_plant == Plant::waiters_done_at_step_down ? Errc::ok : Errc::not_leader);
   for (Partition* partition : partition_list_) {
     partition->log_start_proposed_ = false;
     partition->waiters_.for_each([](FetchWaiter& waiter) { waiter.notify(waiter, 0, Errc::not_leader); });

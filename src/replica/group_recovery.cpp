@@ -133,7 +133,9 @@ Status Group::recover(const std::function<void()>& pump) {
   }
   // Known to be committed when it was written; the rest waits for the leader's word (a sole voter's own
   // no-op).
-  if (Status status = commit_replayed(std::min(report.commit, replay.last_index)); !status) return status;
+  const bool all = options_.replica_plant == Plant::replay_applies_uncommitted;
+  const Index committed = all ? replay.last_index : std::min(report.commit, replay.last_index);
+  if (Status status = commit_replayed(committed); !status) return status;
   // The coming term needs room for its first entry.
   reclaim(ring_.frame_bytes_max());
   while (ring_.bytes_free() < ring_.frame_bytes_max() || ring_.crowded()) {

@@ -26,8 +26,9 @@ std::optional<HostNumber> host_of(const std::string& address) {
 }  // namespace
 
 Nanos HostClock::global(Nanos at) const {
-  Nanos guess = at - offset - (at - offset) / 1'000'000 * drift_ppm;
-  while (local(guess) < at) guess += std::max<Nanos>(1, at - local(guess));
+  Nanos guess = (at - offset) - (at - offset) * drift_ppm / 1'000'000;
+  while (local(guess) >= at) guess -= std::max<Nanos>(1, local(guess) - at);
+  while (local(guess) < at) guess += std::max<Nanos>(1, (at - local(guess)) / 2);
   return guess;
 }
 

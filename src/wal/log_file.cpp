@@ -171,6 +171,10 @@ void LogFile::append(logfmt::FrameHeader& header, std::byte* bytes, FrameWrite* 
   header.voted_for = hard_state_.voted_for.value();
   header.previous_crc = previous_crc_;
   header.commit_index = commit_to_record().value();
+  if (options_.plant == Plant::vote_not_repeated && header.kind != logfmt::FrameKind::hard_state)
+    header.voted_for = 0;
+  if (options_.plant == Plant::watermark_early) header.durable_lsn = next_lsn_ - 1;
+  if (options_.plant == Plant::commit_recorded_early) header.commit_index = last_index_.value();
   logfmt::seal_frame(bytes, header);
 
   Slot& slot = slot_of(header.lsn);

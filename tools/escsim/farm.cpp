@@ -76,10 +76,14 @@ Message run_seed(const FarmOptions& options, std::uint64_t seed) {
   ::_exit(0);
 }
 
+double since(std::chrono::steady_clock::time_point begin) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
 class Farm {
  public:
   explicit Farm(const FarmOptions& options) : options_(options) {}
-  int run();
+  FarmResult run();
 
  private:
   void start(Worker& worker, std::uint64_t first);
@@ -92,6 +96,8 @@ class Farm {
   std::vector<Worker> workers_;
   std::uint64_t passed_ = 0;
   std::uint64_t failed_ = 0;
+  std::uint64_t first_failed_ = 0;
+  std::string first_reason_;
   std::uint64_t acknowledged_ = 0;
   std::uint64_t events_ = 0;
   Nanos virtual_time_ = 0;
@@ -117,8 +123,12 @@ void Farm::start(Worker& worker, std::uint64_t first) {
 }
 
 void Farm::fail(std::uint64_t seed, const std::string& reason) {
-  ++failed_;
+  if (++failed_ == 1) {
+    first_failed_ = seed;
+    first_reason_ = reason;
+  }
   if (!options_.keep_going) stop_ = true;
+  if (options_.quiet) return;
   fmt::print("seed {} FAILED at {}: {}\n", seed, commit_name(), reason);
   std::fflush(stdout);
 }
@@ -171,11 +181,11 @@ void Farm::summarise(double seconds) const {
       static_cast<double>(virtual_time_) / 1e9, acknowledged_, events_, commit_name());
 }
 
-int Farm::run() {
+FarmResult Farm::run() {
   const auto begin = std::chrono::steady_clock::now();
   workers_.resize(options_.jobs);
   for (std::uint32_t job = 0; job < options_.jobs; ++job) start(workers_[job], options_.first + job);
-  while (!stop_) {
+  while (!stop_ && (options_.seconds_max <= 0 || since(begin) < options_.seconds_max)) {
     std::vector<pollfd> waits;
     std::vector<Worker*> waiting;
     for (Worker& worker : workers_) {
@@ -193,14 +203,43 @@ int Farm::run() {
     ::kill(worker.pid, SIGKILL);
     ::waitpid(worker.pid, nullptr, 0);
   }
-  summarise(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
-  return failed_ == 0 ? 0 : 1;
+  if (!options_.quiet) summarise(since(begin));
+  return {passed_, failed_, first_failed_, first_reason_};
 }
 
 }  // namespace
 
-int run_farm(const FarmOptions& options) {
+FarmResult run_seeds(const FarmOptions& options) {
   return Farm(options).run();
+}
+
+int run_farm(const FarmOptions& options) {
+  return run_seeds(options).failed == 0 ? 0 : 1;
+}
+
+int check_plants(const FarmOptions& options) {
+  int missed = 0;
+  for (const Plant& plant : plants()) {
+    FarmOptions farm = options;
+    farm.first = 1;
+    farm.last = plant.seeds;
+    farm.once = farm.quiet = true;
+    farm.keep_going = false;
+    farm.simulation.plant = &plant;
+    const FarmResult found = run_seeds(farm);
+    farm.first = farm.last = found.first_failed;
+    farm.simulation.plant = nullptr;
+    const bool clean = found.failed > 0 && run_seeds(farm).failed == 0;
+    if (!clean) ++missed;
+    fmt::print("{:<28} {} {}\n", plant.name,
+               found.failed == 0 ? fmt::format("NOT FOUND in {} seeds", plant.seeds)
+               : clean           ? fmt::format("found by seed {}:", found.first_failed)
+                                 : fmt::format("seed {} FAILS without it, too:", found.first_failed),
+               found.reason.substr(0, found.reason.find('\n')));
+    std::fflush(stdout);
+  }
+  fmt::print("{} of {} plants found\n", plants().size() - static_cast<std::size_t>(missed), plants().size());
+  return missed == 0 ? 0 : 1;
 }
 
 std::string describe(std::uint64_t seed, const SimulationReport& report) {

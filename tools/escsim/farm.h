@@ -14,9 +14,22 @@ struct FarmOptions {
   std::uint32_t jobs = 1;
   bool once = false;        // else every seed runs twice and must give the same hash
   bool keep_going = false;  // else the first failure ends the run
+  bool quiet = false;       // print nothing
+  double seconds_max = 0;   // of real time, then no further seed is begun; 0: no limit
   SimulationOptions simulation;
 };
 
+struct FarmResult {
+  std::uint64_t passed = 0;
+  std::uint64_t failed = 0;
+  std::uint64_t first_failed = 0;  // the first to be found, not the lowest
+  std::string reason;
+};
+
+[[nodiscard]] FarmResult run_seeds(const FarmOptions& options);
+// Every plant is found within its number of seeds, by a seed that passes without it. Prints a table. 0: all
+// were.
+[[nodiscard]] int check_plants(const FarmOptions& options);
 // Prints failures first, each with its seed, the commit and the reason, then a summary. 0: every seed passed.
 [[nodiscard]] int run_farm(const FarmOptions& options);
 [[nodiscard]] std::string describe(std::uint64_t seed, const SimulationReport& report);

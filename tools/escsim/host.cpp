@@ -99,6 +99,7 @@ shard::ShardOptions Host::shard_options(std::uint32_t core) {
   broker.connection_bytes_max = 256 * 1024;
   broker.fetch_bytes_max = 64 * 1024;
   broker.receive_buffers = s.loop.receive_buffers;
+  if (world_.plant != nullptr) world_.plant->apply(options);
   return options;
 }
 

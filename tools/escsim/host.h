@@ -34,7 +34,7 @@ struct World {
   sim::Network& network;
   Trace& trace;
   Model& model;
-  Plant plant = Plant::none;
+  const Plant* plant = nullptr;
   obs::Logger* logger = nullptr;  // null: nodes are silent
 };
 

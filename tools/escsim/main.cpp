@@ -21,6 +21,7 @@ struct Options {
   std::int64_t seconds = 0;
   bool logs = false;
   bool list_plants = false;
+  bool check_plants = false;
 };
 
 bool parse_range(const std::string& text, FarmOptions& farm) {
@@ -47,8 +48,7 @@ int replay(const Options& options) {
 }
 
 int list_plants() {
-  for (const PlantInfo& info : plants())
-    fmt::print("{:<28} {:>5} seeds  {}\n", info.name, info.seeds, info.what);
+  for (const Plant& info : plants()) fmt::print("{:<28} {:>5} seeds  {}\n", info.name, info.seeds, info.what);
   return 0;
 }
 
@@ -66,19 +66,23 @@ int run(int argc, char** argv) {
   app.add_option("--time", options.seconds, "Virtual seconds with faults; 0: the seed decides");
   app.add_option("--plant", options.plant, "Plant a bug, see --list-plants");
   app.add_flag("--list-plants", options.list_plants, "List the bugs that can be planted");
+  app.add_flag("--check-plants", options.check_plants, "Show that every planted bug is found");
+  app.add_option("--stop-after", options.farm.seconds_max,
+                 "Real seconds, after which no further seed is begun");
   app.add_flag("--once", options.farm.once, "Do not run every seed twice");
   app.add_flag("--keep-going", options.farm.keep_going, "Do not stop at the first failing seed");
   app.add_flag("--logs", options.logs, "With --seed: the nodes' own log lines on standard error");
   CLI11_PARSE(app, argc, argv);
   if (options.list_plants) return list_plants();
+  if (options.check_plants) return check_plants(options.farm);
   options.farm.simulation.chaos_time = options.seconds * kSecond;
   if (!options.plant.empty()) {
-    const auto plant = plant_named(options.plant);
-    if (!plant) {
+    const Plant* const plant = plant_named(options.plant);
+    if (plant == nullptr) {
       fmt::print(stderr, "escsim: there is no plant '{}'; --list-plants shows them\n", options.plant);
       return 2;
     }
-    options.farm.simulation.plant = *plant;
+    options.farm.simulation.plant = plant;
   }
   if (options.one) return replay(options);
   if (options.seeds.empty() || !parse_range(options.seeds, options.farm)) {

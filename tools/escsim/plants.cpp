@@ -6,18 +6,70 @@
 namespace esc::escsim {
 namespace {
 
-constexpr std::array<PlantInfo, 1> kPlants{{{Plant::none, "none", "", 0}}};
+constexpr std::array kPlants = std::to_array<Plant>({
+    {"vote_before_durable", "a vote is sent before it is on disk", 200,
+     [](shard::ShardOptions& options) { options.group.plant = raft::Plant::vote_before_durable; }},
+    {"ack_before_durable", "received entries count as durable at once", 200,
+     [](shard::ShardOptions& options) { options.group.plant = raft::Plant::ack_before_durable; }},
+    {"stale_mark_counted", "completions from before a truncation are counted", 200,
+     [](shard::ShardOptions& options) { options.group.plant = raft::Plant::stale_mark_counted; }},
+    {"old_term_commit", "entries of earlier terms are committed by counting", 200,
+     [](shard::ShardOptions& options) { options.group.plant = raft::Plant::old_term_commit; }},
+    {"conflict_off_by_one", "a follower keeps the first conflicting entry", 200,
+     [](shard::ShardOptions& options) { options.group.plant = raft::Plant::conflict_off_by_one; }},
+    {"vote_without_log_check", "votes for candidates with a shorter log", 200,
+     [](shard::ShardOptions& options) { options.group.plant = raft::Plant::vote_without_log_check; }},
+    {"prefix_unchecked", "entries are appended whatever precedes them", 200,
+     [](shard::ShardOptions& options) { options.group.plant = raft::Plant::prefix_unchecked; }},
+    {"frame_durable_when_submitted", "a frame counts as durable when its write begins", 200,
+     [](shard::ShardOptions& options) {
+       options.group.replica_plant = replica::Plant::frame_durable_when_submitted;
+     }},
+    {"hard_state_not_written", "term and vote are never written", 200,
+     [](shard::ShardOptions& options) {
+       options.group.replica_plant = replica::Plant::hard_state_not_written;
+     }},
+    {"leads_before_noop", "a new leader assigns offsets before its no-op is applied", 200,
+     [](shard::ShardOptions& options) { options.group.replica_plant = replica::Plant::leads_before_noop; }},
+    {"waiters_done_at_step_down", "producers are acknowledged when leadership is lost", 200,
+     [](shard::ShardOptions& options) {
+       options.group.replica_plant = replica::Plant::waiters_done_at_step_down;
+     }},
+    {"replay_applies_uncommitted", "a restart takes everything durable for committed", 200,
+     [](shard::ShardOptions& options) {
+       options.group.replica_plant = replica::Plant::replay_applies_uncommitted;
+     }},
+    {"checkpoint_past_durable", "the checkpoint covers what the own log does not have", 200,
+     [](shard::ShardOptions& options) {
+       options.group.replica_plant = replica::Plant::checkpoint_past_durable;
+     }},
+    {"checkpoint_without_sync", "segment files are not synced before the checkpoint", 200,
+     [](shard::ShardOptions& options) {
+       options.group.replica_plant = replica::Plant::checkpoint_without_sync;
+     }},
+    {"offsets_kept_at_step_down", "offsets of uncommitted records are not taken back", 200,
+     [](shard::ShardOptions& options) {
+       options.group.replica_plant = replica::Plant::offsets_kept_at_step_down;
+     }},
+    {"vote_not_repeated", "frames after the vote forget it", 200,
+     [](shard::ShardOptions& options) { options.group.wal.plant = wal::Plant::vote_not_repeated; }},
+    {"commit_recorded_early", "frames record everything written as committed", 200,
+     [](shard::ShardOptions& options) { options.group.wal.plant = wal::Plant::commit_recorded_early; }},
+    {"watermark_early", "frames in flight are called durable", 200,
+     [](shard::ShardOptions& options) { options.group.wal.plant = wal::Plant::watermark_early; }},
+    {"produce_without_commit", "producers are answered when their records are appended", 200,
+     [](shard::ShardOptions& options) { options.broker.plant = broker::Plant::produce_without_commit; }},
+});
 
 }  // namespace
 
-std::span<const PlantInfo> plants() {
-  return std::span(kPlants).subspan(1);
+std::span<const Plant> plants() {
+  return kPlants;
 }
 
-std::optional<Plant> plant_named(std::string_view name) {
-  const auto found = std::ranges::find(kPlants, name, &PlantInfo::name);
-  if (found == kPlants.end()) return std::nullopt;
-  return found->plant;
+const Plant* plant_named(std::string_view name) {
+  const auto found = std::ranges::find(kPlants, name, &Plant::name);
+  return found == kPlants.end() ? nullptr : &*found;
 }
 
 }  // namespace esc::escsim

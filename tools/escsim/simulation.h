@@ -15,7 +15,7 @@ namespace esc::escsim {
 struct SimulationOptions {
   std::uint64_t seed = 1;
   std::uint32_t nodes = 0;  // 0: the seed decides
-  Plant plant = Plant::none;
+  const Plant* plant = nullptr;
   Nanos chaos_time = 0;  // 0: the seed decides
   bool print = false;    // the trace, on stdout
   bool logs = false;     // the nodes' own log lines, on stderr

@@ -32,6 +32,12 @@ struct BrokerNode {
   std::uint16_t port = 0;
 };
 
+// Bugs planted on purpose, so that the simulator can show that its checkers find them. Never set in service.
+enum class Plant : std::uint8_t {
+  none,
+  produce_without_commit,  // answers a producer when its records are appended
+};
+
 struct BrokerOptions {
   NodeId node{1};
   std::vector<BrokerNode> nodes;  // of the cluster, this one too; empty: a single node
@@ -52,6 +58,7 @@ struct BrokerOptions {
   std::uint32_t fetch_bytes_max = 512 * 1024;  // of records in one answer, unless one batch is larger
   std::uint32_t receive_buffers = 64;
   Nanos stall_timeout = 2 * kSecond;  // without progress, while others wait for memory
+  Plant plant = Plant::none;
 };
 
 struct MemoryWaiter;

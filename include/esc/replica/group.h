@@ -28,6 +28,7 @@
 #include "esc/raft/core.h"
 #include "esc/replica/frame_ring.h"
 #include "esc/replica/partition.h"
+#include "esc/replica/plant.h"
 #include "esc/store/partition_log.h"
 #include "esc/wal/log.h"
 
@@ -53,6 +54,7 @@ struct GroupOptions {
   Nanos retention_interval = 30 * kSecond;
   std::uint64_t seed = 1;
   raft::Plant plant = raft::Plant::none;  // faults on purpose, for the simulator
+  Plant replica_plant = Plant::none;      // the same, of this floor
   // Where the other nodes are; may name more than the group's members.
   std::vector<peer::PeerAddress> peers;
   std::string cluster_name;

@@ -29,7 +29,7 @@ struct HostClock {
   Nanos offset = 0;            // of the monotonic clock
   std::int64_t drift_ppm = 0;  // its speed
   WallMs wall_start_ms = 1'700'000'000'000;
-  [[nodiscard]] Nanos local(Nanos global) const { return global + offset + global / 1'000'000 * drift_ppm; }
+  [[nodiscard]] Nanos local(Nanos global) const { return global + offset + global * drift_ppm / 1'000'000; }
   // The first global time at which local() has reached `at`.
   [[nodiscard]] Nanos global(Nanos at) const;
 };

@@ -28,6 +28,14 @@
 
 namespace esc::wal {
 
+// Bugs planted on purpose, so that the simulator can show that its checkers find them. Never set in service.
+enum class Plant : std::uint8_t {
+  none,
+  vote_not_repeated,      // frames after the one that saved the vote forget it
+  commit_recorded_early,  // frames record everything written as committed
+  watermark_early,        // frames say that frames still in flight before them are durable
+};
+
 struct Options {
   std::string directory;
   std::uint64_t cluster_id = 0;
@@ -40,6 +48,7 @@ struct Options {
   std::uint32_t spares_min = 1;              // pre-zeroed segments kept ready; grows with the write rate
   std::uint32_t depth = 2;                   // frames in flight
   Nanos watermark_after = 5 * kMillisecond;  // idle time after which a watermark frame is written
+  Plant plant = Plant::none;
 };
 
 struct HardState {

@@ -81,7 +81,7 @@ void await_commits(Broker& broker, ProduceCall& call) {
   call.uncommitted = 1;
   for (std::uint32_t id = 0; id < call.waiters.size(); ++id) {
     replica::CommitWaiter& waiter = call.waiters[id];
-    if (waiter.index == Index(0)) continue;
+    if (waiter.index == Index(0) || broker.options().plant == Plant::produce_without_commit) continue;
     ++call.uncommitted;
     waiter.context = &call;
     waiter.done = &on_committed;
