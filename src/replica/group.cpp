@@ -272,7 +272,8 @@ std::uint32_t Group::do_work(Nanos now) {
   now_ = now;
   if (failed_) return 0;
   // At the end nothing new is begun, except the segment that frames still wait for.
-  std::uint32_t work = !shutting_down_ || ring_.has_queued() ? wal_->do_work(now) : 0;
+  const bool wal_needed = !shutting_down_ || ring_.has_queued() || hard_state_saving_;
+  std::uint32_t work = wal_needed ? wal_->do_work(now) : 0;
   if (wal_->failed()) {  // also a new segment: without one nothing could ever be acknowledged again
     enter_failed(
         "preparing a segment of the write-ahead log in " + options_.wal.directory +

@@ -121,10 +121,12 @@ Status Group::recover(const std::function<void()>& pump) {
                                 {"effect", "an unfinished write that was never acknowledged is ignored"}});
   }
   if (!report.warning.empty()) log_.warn("wal_warning", {{"group", options_.id}, {"detail", report.warning}});
-  // A crash came between a snapshot's checkpoint and the reset of the log that it replaces.
-  const bool reset = checkpoint.installed && report.reset_index < checkpoint.applied &&
-                     report.after_term != checkpoint.applied_term;
-  if (reset) {
+  // A crash came between a snapshot's checkpoint and the reset of the log that it replaces, unless the log
+  // has the snapshot's last entry or goes on right behind it.
+  const bool continues = report.reset_index >= checkpoint.applied ||
+                         report.after_term == checkpoint.applied_term ||
+                         report.first_index == checkpoint.applied.next();
+  if (checkpoint.installed && !continues) {
     discard_replayed(replay);
     wal_->discard_from(checkpoint.applied.next());
     wal_->reset(checkpoint.applied, checkpoint.applied_term, &Group::on_reset_saved, this);
@@ -191,7 +193,7 @@ Status Group::replay_frame(const wal::RecoveredFrame& frame, Replay& replay) {
 
 // A later leader has replaced what follows; none of it was committed.
 void Group::truncate_replayed(Index from, Replay& replay) {
-  if (from <= replay.checkpointed) return;  // a frame that only begins below the checkpoint
+  from = std::max(from, replay.checkpointed.next());
   ring_.truncate(from);
   while (!replay.runs.empty() && replay.runs.back().start >= from) replay.runs.pop_back();
   while (!replay.configurations.empty() && replay.configurations.back().index >= from)

@@ -316,6 +316,8 @@ std::uint32_t Shard::advance_phase(Nanos now) {
       phase_ = Phase::closing;
       return 1;
     case Phase::closing:
+      // Core 0 may have dealt out one more connection before it stopped listening.
+      if (broker_.connection_count() > 0) broker_.close_all();
       // Other cores may still need our groups until they have drained, too.
       if (control_.shards_drained.load(std::memory_order_acquire) < mesh_.cores()) return 0;
       for (const auto& group : groups_) group->begin_shutdown();

@@ -219,7 +219,13 @@ int run_farm(const FarmOptions& options) {
 
 int check_plants(const FarmOptions& options) {
   int missed = 0;
+  int demanded = 0;
   for (const Plant& plant : plants()) {
+    if (plant.seeds == 0) {
+      fmt::print("{:<28} not demanded: no seed is known to find it\n", plant.name);
+      continue;
+    }
+    ++demanded;
     FarmOptions farm = options;
     farm.first = 1;
     farm.last = plant.seeds;
@@ -238,7 +244,7 @@ int check_plants(const FarmOptions& options) {
                found.reason.substr(0, found.reason.find('\n')));
     std::fflush(stdout);
   }
-  fmt::print("{} of {} plants found\n", plants().size() - static_cast<std::size_t>(missed), plants().size());
+  fmt::print("{} of {} plants found\n", demanded - missed, demanded);
   return missed == 0 ? 0 : 1;
 }
 

@@ -27,8 +27,8 @@ struct FarmResult {
 };
 
 [[nodiscard]] FarmResult run_seeds(const FarmOptions& options);
-// Every plant is found within its number of seeds, by a seed that passes without it. Prints a table. 0: all
-// were.
+// Every plant with a number of seeds is found within it, by a seed that passes without it. Prints a table. 0:
+// all were.
 [[nodiscard]] int check_plants(const FarmOptions& options);
 // Prints failures first, each with its seed, the commit and the reason, then a summary. 0: every seed passed.
 [[nodiscard]] int run_farm(const FarmOptions& options);

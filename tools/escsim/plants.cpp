@@ -7,19 +7,19 @@ namespace esc::escsim {
 namespace {
 
 constexpr std::array kPlants = std::to_array<Plant>({
-    {"vote_before_durable", "a vote is sent before it is on disk", 200,
+    {"vote_before_durable", "a vote is sent before it is on disk", 0,
      [](shard::ShardOptions& options) { options.group.plant = raft::Plant::vote_before_durable; }},
     {"ack_before_durable", "received entries count as durable at once", 200,
      [](shard::ShardOptions& options) { options.group.plant = raft::Plant::ack_before_durable; }},
-    {"stale_mark_counted", "completions from before a truncation are counted", 200,
+    {"stale_mark_counted", "completions from before a truncation are counted", 0,
      [](shard::ShardOptions& options) { options.group.plant = raft::Plant::stale_mark_counted; }},
-    {"old_term_commit", "entries of earlier terms are committed by counting", 200,
+    {"old_term_commit", "entries of earlier terms are committed by counting", 0,
      [](shard::ShardOptions& options) { options.group.plant = raft::Plant::old_term_commit; }},
     {"conflict_off_by_one", "a follower keeps the first conflicting entry", 200,
      [](shard::ShardOptions& options) { options.group.plant = raft::Plant::conflict_off_by_one; }},
     {"vote_without_log_check", "votes for candidates with a shorter log", 200,
      [](shard::ShardOptions& options) { options.group.plant = raft::Plant::vote_without_log_check; }},
-    {"prefix_unchecked", "entries are appended whatever precedes them", 200,
+    {"prefix_unchecked", "entries are appended whatever precedes them", 0,
      [](shard::ShardOptions& options) { options.group.plant = raft::Plant::prefix_unchecked; }},
     {"frame_durable_when_submitted", "a frame counts as durable when its write begins", 200,
      [](shard::ShardOptions& options) {
@@ -39,7 +39,7 @@ constexpr std::array kPlants = std::to_array<Plant>({
      [](shard::ShardOptions& options) {
        options.group.replica_plant = replica::Plant::replay_applies_uncommitted;
      }},
-    {"checkpoint_past_durable", "the checkpoint covers what the own log does not have", 200,
+    {"checkpoint_past_durable", "the checkpoint covers what the own log does not have", 0,
      [](shard::ShardOptions& options) {
        options.group.replica_plant = replica::Plant::checkpoint_past_durable;
      }},
@@ -51,7 +51,7 @@ constexpr std::array kPlants = std::to_array<Plant>({
      [](shard::ShardOptions& options) {
        options.group.replica_plant = replica::Plant::offsets_kept_at_step_down;
      }},
-    {"vote_not_repeated", "frames after the vote forget it", 200,
+    {"vote_not_repeated", "frames after the vote forget it", 0,
      [](shard::ShardOptions& options) { options.group.wal.plant = wal::Plant::vote_not_repeated; }},
     {"commit_recorded_early", "frames record everything written as committed", 200,
      [](shard::ShardOptions& options) { options.group.wal.plant = wal::Plant::commit_recorded_early; }},
