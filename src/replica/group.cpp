@@ -232,7 +232,10 @@ void Group::on_hard_state_saved(void* context, Errc code) {
                        std::string(to_string(code)) + "); check the device, then restart");
     return;
   }
-  const raft::WriteMark mark = group.hard_state_saving_->mark;
+  // Of term and vote only. It may have overtaken entries: those of queued frames, and those that the core
+  // handed out together with it. Their frames have marks of their own.
+  raft::WriteMark mark = group.hard_state_saving_->mark;
+  mark.index = Index(0);
   group.hard_state_saving_.reset();
   group.core_->persisted(mark, group.effects_);
   group.handle_effects();

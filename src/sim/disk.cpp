@@ -61,7 +61,8 @@ void SimDisk::submit(io::DiskOp& op) {
   }
   const std::uint64_t id = next_id_++;
   in_flight_.emplace(id, std::move(entry));
-  const Nanos at = std::max(clock_.now() + prng_.between(latency_.min, latency_.max), stalled_until_);
+  Nanos at = clock_.now() + prng_.between(latency_.min, latency_.max);
+  if (stalled_part_.empty()) at = std::max(at, stalled_until_);
   clock_.schedule(at, [this, id, alive = alive_] {
     if (*alive) complete(id);
   });
@@ -70,7 +71,10 @@ void SimDisk::submit(io::DiskOp& op) {
 void SimDisk::complete(std::uint64_t id) {
   const auto found = in_flight_.find(id);
   if (found == in_flight_.end()) return;  // dropped by a crash
-  if (clock_.now() < stalled_until_) {    // the stall began after the submit
+  const io::DiskOp& waiting = *found->second.op;
+  const std::string path =
+      has_path(waiting.kind) ? std::string(waiting.path) : file_system_.path_of(waiting.file.fd);
+  if (clock_.now() < stalled_until_ && path.contains(stalled_part_)) {
     clock_.schedule(stalled_until_, [this, id, alive = alive_] {
       if (*alive) complete(id);
     });
@@ -79,7 +83,6 @@ void SimDisk::complete(std::uint64_t id) {
   const InFlight entry = std::move(found->second);
   in_flight_.erase(found);
   io::DiskOp& op = *entry.op;
-  const std::string path = has_path(op.kind) ? std::string(op.path) : file_system_.path_of(op.file.fd);
   op.transferred = 0;
   op.os_error = file_system_.fault_for(op.kind, path);
   if (op.kind == Kind::write) {

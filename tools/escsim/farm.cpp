@@ -123,6 +123,7 @@ void Farm::start(Worker& worker, std::uint64_t first) {
 }
 
 void Farm::fail(std::uint64_t seed, const std::string& reason) {
+  if (options_.judge && !is_sign_of(*options_.simulation.plant, reason)) return;
   if (++failed_ == 1) {
     first_failed_ = seed;
     first_reason_ = reason;
@@ -231,8 +232,10 @@ int check_plants(const FarmOptions& options) {
     farm.last = plant.seeds;
     farm.once = farm.quiet = true;
     farm.keep_going = false;
+    farm.judge = true;
     farm.simulation.plant = &plant;
     const FarmResult found = run_seeds(farm);
+    farm.judge = false;
     farm.first = farm.last = found.first_failed;
     farm.simulation.plant = nullptr;
     const bool clean = found.failed > 0 && run_seeds(farm).failed == 0;

@@ -16,6 +16,7 @@ struct FarmOptions {
   bool keep_going = false;  // else the first failure ends the run
   bool quiet = false;       // print nothing
   double seconds_max = 0;   // of real time, then no further seed is begun; 0: no limit
+  bool judge = false;       // only signs of the planted bug are failures
   SimulationOptions simulation;
 };
 

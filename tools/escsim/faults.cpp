@@ -1,6 +1,7 @@
 #include "faults.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace esc::escsim {
 namespace {
@@ -70,8 +71,8 @@ void Faults::supervise() {
     }
     if (state.was_running) {
       state.was_running = false;
-      state.boot_at =
-          world_.clock.now() + prng_.between(kBootDelayMin, active_ ? kBootDelayMax : kHealBootMax);
+      const bool soon = !active_ || std::exchange(state.boots_soon, false);
+      state.boot_at = world_.clock.now() + prng_.between(kBootDelayMin, soon ? kHealBootMax : kBootDelayMax);
     }
     if (world_.clock.now() < state.boot_at) continue;
     state.was_running = true;  // also when it fails at once
@@ -88,6 +89,61 @@ void Faults::heal() {
     states_[host->number() - 1].isolated = false;
     states_[host->number() - 1].boot_at = world_.clock.now();
   }
+}
+
+// --- ambushes ---
+
+void Faults::on_moment(Host& host, Moment moment) {
+  if (!active_ || !ambush()) return;
+  const Nanos delay = prng_.between(0, world_.scenario.ambush_delay_max);
+  switch (prng_.below(moment == Moment::elected ? 8 : 2)) {
+    case 0: return later(delay, &Faults::cut_power_briefly, host);
+    case 1: later(delay, &Faults::cut_power_briefly, another(host)); [[fallthrough]];
+    case 2:
+    case 3:
+    case 4: return later(delay, &Faults::isolate, host);
+    case 5: later(delay, &Faults::isolate, host); [[fallthrough]];
+    case 6: return later(delay, &Faults::stall_ambushed, host);
+    default: return later(delay, &Faults::stall_ambushed, another(host));
+  }
+}
+
+Host& Faults::another(const Host& host) {
+  return *hosts_[(host.number() + prng_.below(hosts_.size() - 1)) % hosts_.size()];
+}
+
+// From the other nodes, not from clients: what they produce becomes a tail that nobody else has.
+void Faults::isolate(Host& host) {
+  State& state = states_[host.number() - 1];
+  if (!host.running() || state.isolated) return;
+  state.isolated = true;
+  for (std::uint32_t peer = 1; peer <= hosts_.size(); ++peer) {
+    if (peer == host.number()) continue;
+    world_.network.block(peer, host.number());
+    world_.network.block(host.number(), peer);
+  }
+  world_.trace.event(host.name(), "is cut off from the other nodes");
+  later(prng_.between(50, 1200) * kMillisecond, &Faults::reconnect, host);
+}
+
+void Faults::cut_power_briefly(Host& host) {
+  if (!host.running()) return;
+  states_[host.number() - 1].boots_soon = true;
+  host.crash(sim::CrashKind::power);
+}
+
+// Power is cut in the middle, or when what was held up has just been written.
+void Faults::stall_ambushed(Host& host) {
+  if (!host.running()) return;
+  const Nanos time = prng_.between(20, prng_.chance(1, 2) ? 2500 : 500) * kMillisecond;
+  const bool wal = prng_.chance(1, 2);
+  world_.trace.event(host.name(), "its {} stalls for {} ms", wal ? "log device" : "disk",
+                     time / kMillisecond);
+  host.stall_disk(world_.clock.now() + time, wal ? "/wal" : "");
+  const std::uint64_t draw = prng_.below(3);
+  const Nanos after = prng_.between(0, 2 * world_.scenario.loop.disk.max);
+  if (draw == 0) later(prng_.between(0, time), &Faults::cut_power_briefly, host);
+  if (draw == 1) later(time + after, &Faults::cut_power_briefly, host);
 }
 
 // --- one fault each ---

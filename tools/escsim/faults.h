@@ -18,12 +18,21 @@ class Faults {
   void heal();
   // Boots what is off and due. Called every few milliseconds.
   void supervise();
+  // Something has just happened at this node after which a fault hurts most.
+  void on_moment(Host& host, Moment moment);
 
  private:
   using Strike = void (Faults::*)();
   void every(Nanos mean, Strike strike);
   void again(Nanos mean, Strike strike);
   void later(Nanos delay, void (Faults::*what)(Host&), Host& host);
+  [[nodiscard]] bool ambush() {
+    return world_.scenario.ambush_one_in > 0 && prng_.chance(1, world_.scenario.ambush_one_in);
+  }
+  [[nodiscard]] Host& another(const Host& host);
+  void isolate(Host& host);
+  void cut_power_briefly(Host& host);
+  void stall_ambushed(Host& host);
 
   // A running node that may be disturbed, or null when the budget is used up.
   [[nodiscard]] Host* victim();
@@ -52,6 +61,7 @@ class Faults {
     Nanos boot_at = 0;  // when off
     bool was_running = false;
     bool isolated = false;
+    bool boots_soon = false;
   };
   std::vector<State> states_;
 };

@@ -235,8 +235,8 @@ void Host::pause(bool paused) {
 
 // --- faults ---
 
-void Host::stall_disk(Nanos until) {
-  for (auto& loop : loops_) loop->disk().stall_until(until);
+void Host::stall_disk(Nanos until, const std::string& path_part) {
+  for (auto& loop : loops_) loop->disk().stall_until(until, path_part);
 }
 
 void Host::break_disk(std::uint64_t after) {
@@ -298,7 +298,8 @@ void Host::observe_group(replica::Group& group) {
   const raft::Core& core = group.core();
   auto [entry, fresh] = seen_.try_emplace(group.id());
   Seen& seen = entry->second;
-  if (core.is_leader()) world_.model.leader(group.id(), core.term(), node());
+  if (core.is_leader()) world_.model.leader(group.id(), core.term(), node(), boots_);
+  if (fresh) compare_with_promise(group);
   if (core.term() < seen.term)
     world_.model.fail(fmt::format("{}: the term of group {} went back", name_, group.id().value()));
   if (core.leader() != seen.leader || core.term() != seen.term || group.leading() != seen.leading || fresh) {
@@ -309,15 +310,56 @@ void Host::observe_group(replica::Group& group) {
   seen.leader = core.leader();
   seen.term = core.term();
   seen.leading = group.leading();
+  observe_log(group);
   const Index commit = group.commit_index();
   if (commit == seen.commit) return;
   if (commit < seen.commit)
     world_.model.fail(fmt::format("{}: the commit index of group {} went back", name_, group.id().value()));
   world_.trace.fold(number_, group.id().value(), commit.value());
   for (Index at = std::max(seen.commit.next(), core.log().snapshot_index().next()); at <= commit; ++at)
-    world_.model.committed_entry(group.id(), at, core.log().term_at(at), node());
+    world_.model.committed_entry(group.id(), at, core.log().term_at(at), node(), core.term());
   seen.commit = commit;
   for (replica::Partition* partition : group.partitions()) observe_partition(group, *partition);
+}
+
+// Raft 5.4.3, leader completeness: whoever is elected has everything that was committed in earlier terms.
+void Host::observe_log(replica::Group& group) {
+  const raft::Core& core = group.core();
+  Seen& seen = seen_[group.id()];
+  const raft::TermRuns& log = core.log();
+  const bool truncated = core.last_index() < seen.last ||
+                         (seen.last > log.snapshot_index() && log.term_at(seen.last) != seen.last_term);
+  seen.last = core.last_index();
+  seen.last_term = log.last_term();
+  promises_[group.id()] = {
+      core.durable_hard_state(), core.durable_index(),
+      core.durable_index() > log.snapshot_index() ? log.term_at(core.durable_index()) : Term(0)};
+  if (truncated) world_.moment(*this, Moment::truncated);
+  if (!core.is_leader() || seen.led == core.term()) return;
+  seen.led = core.term();
+  world_.model.complete(group.id(), core.term(), node(), log);
+  world_.moment(*this, Moment::elected);
+}
+
+// After a boot: neither a vote nor an entry that was called durable is forgotten.
+void Host::compare_with_promise(const replica::Group& group) {
+  const auto found = promises_.find(group.id());
+  if (found == promises_.end()) return;
+  const Promise& promise = found->second;
+  const raft::Core& core = group.core();
+  const raft::HardState now = core.hard_state();
+  const raft::HardState then = promise.hard_state;
+  if (now.term < then.term || (now.term == then.term && then.vote != NodeId(0) && now.vote != then.vote)) {
+    return world_.model.fail(fmt::format(
+        "{}: group {}: the vote for node {} in term {} was durable, now it is node {} in term {}", name_,
+        group.id().value(), then.vote.value(), then.term.value(), now.vote.value(), now.term.value()));
+  }
+  const bool known = promise.index > core.log().snapshot_index();
+  if (core.last_index() < promise.index ||
+      (known && promise.term != Term(0) && core.log().term_at(promise.index) != promise.term)) {
+    world_.model.fail(fmt::format("{}: group {}: entry {} of term {} was durable and is not there any more",
+                                  name_, group.id().value(), promise.index.value(), promise.term.value()));
+  }
 }
 
 // What was committed since the last look, as long as it is in the tail; consumers see the rest.

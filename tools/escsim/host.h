@@ -4,6 +4,7 @@
 //   off -> boot() -> running -> crash() | terminate() | its own failure -> off
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -27,6 +28,11 @@ namespace esc::escsim {
 inline constexpr std::uint16_t kKafkaPort = 9092;
 inline constexpr std::uint16_t kPeerPort = 9192;
 
+// When a fault would hurt most.
+enum class Moment : std::uint8_t { elected, truncated };
+
+class Host;
+
 // What every part of one simulation shares.
 struct World {
   const Scenario& scenario;
@@ -36,6 +42,7 @@ struct World {
   Model& model;
   const Plant* plant = nullptr;
   obs::Logger* logger = nullptr;  // null: nodes are silent
+  std::function<void(Host&, Moment)> moment{};
 };
 
 class Host {
@@ -65,7 +72,8 @@ class Host {
   [[nodiscard]] const std::string& last_failure() const { return last_failure_; }
 
   // --- faults ---
-  void stall_disk(Nanos until);
+  // All of it, or the files whose path contains `path_part`.
+  void stall_disk(Nanos until, const std::string& path_part = {});
   // Writes of one kind fail with EIO; the node is expected to exit.
   void break_disk(std::uint64_t after);
   void fill_disk(bool full);
@@ -93,6 +101,8 @@ class Host {
   void run_core(std::uint32_t core);
   void after_step(std::uint32_t core);
   void observe_group(replica::Group& group);
+  void observe_log(replica::Group& group);
+  void compare_with_promise(const replica::Group& group);
   void observe_partition(replica::Group& group, replica::Partition& partition);
   void take_down();
   void exit_process(const std::string& why);
@@ -127,9 +137,19 @@ class Host {
     bool leading = false;
     NodeId leader;
     Term term;
+    Term led;  // complete as the leader of this term
+    Index last;
+    Term last_term;
     std::map<PartitionId, Offset> offsets;
   };
   std::map<GroupId, Seen> seen_;
+  // What the node has called durable, by acting on it: every later incarnation must have it.
+  struct Promise {
+    raft::HardState hard_state;
+    Index index;
+    Term term;  // of that entry
+  };
+  std::map<GroupId, Promise> promises_;
   std::vector<std::byte> read_buffer_;
 };
 

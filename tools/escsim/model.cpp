@@ -6,24 +6,37 @@
 
 namespace esc::escsim {
 
-void Model::leader(GroupId group, Term term, NodeId node) {
-  const auto [found, fresh] = leaders_.emplace(std::pair{group, term}, node);
-  if (!fresh && found->second != node) {
-    fail(fmt::format("two leaders in term {} of group {}: node {} and node {}", term.value(), group.value(),
-                     found->second.value(), node.value()));
+void Model::leader(GroupId group, Term term, NodeId node, std::uint64_t boot) {
+  const auto [found, fresh] = leaders_.emplace(std::pair{group, term}, std::pair{node, boot});
+  if (!fresh && found->second != std::pair{node, boot}) {
+    fail(fmt::format("two leaders in term {} of group {}: node {} (boot {}) and node {} (boot {})",
+                     term.value(), group.value(), found->second.first.value(), found->second.second,
+                     node.value(), boot));
   }
 }
 
-void Model::committed_entry(GroupId group, Index index, Term term, NodeId node) {
+void Model::complete(GroupId group, Term term, NodeId node, const raft::TermRuns& log) {
+  const std::vector<Entry>& entries = entries_[group];
+  for (Index at = log.snapshot_index().next(); at.value() < entries.size(); ++at) {
+    const Entry& entry = entries[at.value()];
+    if (entry.term == Term(0) || entry.shown >= term) continue;
+    if (at <= log.last_index() && log.term_at(at) == entry.term) continue;
+    return fail(fmt::format(
+        "node {} leads group {} in term {} without entry {} of term {}, which node {} has shown committed",
+        node.value(), group.value(), term.value(), at.value(), entry.term.value(), entry.node.value()));
+  }
+}
+
+void Model::committed_entry(GroupId group, Index index, Term term, NodeId node, Term now) {
   auto& entries = entries_[group];
   if (entries.size() <= index.value()) entries.resize(index.value() + 1);
-  auto& [known, first] = entries[index.value()];
-  if (known == Term(0)) {
-    known = term;
-    first = node;
-  } else if (known != term) {
+  Entry& entry = entries[index.value()];
+  if (entry.term == Term(0)) {
+    entry = {term, node, now};
+  } else if (entry.term != term) {
     fail(fmt::format("entry {} of group {} is committed with term {} at node {} and with term {} at node {}",
-                     index.value(), group.value(), known.value(), first.value(), term.value(), node.value()));
+                     index.value(), group.value(), entry.term.value(), entry.node.value(), term.value(),
+                     node.value()));
   }
 }
 

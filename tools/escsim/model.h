@@ -11,6 +11,7 @@
 
 #include "esc/base/bytes.h"
 #include "esc/base/ids.h"
+#include "esc/raft/term_runs.h"
 #include "esc/wire/record_batch.h"
 
 namespace esc::escsim {
@@ -18,9 +19,12 @@ namespace esc::escsim {
 class Model {
  public:
   // --- what nodes show ---
-  void leader(GroupId group, Term term, NodeId node);
-  // Entry `index` is committed with this term, says `node`.
-  void committed_entry(GroupId group, Index index, Term term, NodeId node);
+  // `boot`: of the node; a node that restarts does not lead in the same term again.
+  void leader(GroupId group, Term term, NodeId node, std::uint64_t boot);
+  // A new leader's log has what was committed in earlier terms.
+  void complete(GroupId group, Term term, NodeId node, const raft::TermRuns& log);
+  // Entry `index` is committed with this term, says `node` in its term `now`.
+  void committed_entry(GroupId group, Index index, Term term, NodeId node, Term now);
   // A committed batch, as it is stored and served.
   void committed_batch(std::int32_t partition, const wire::BatchView& batch, const std::string& who);
 
@@ -42,7 +46,7 @@ class Model {
   [[nodiscard]] std::uint64_t committed_records() const { return places_.size(); }
   // One past the newest known committed offset.
   [[nodiscard]] std::int64_t end(std::int32_t partition) const;
-  [[nodiscard]] const std::map<std::pair<GroupId, Term>, NodeId>& leaders() const { return leaders_; }
+  [[nodiscard]] const auto& leaders() const { return leaders_; }
 
  private:
   enum class Fate : std::uint8_t { open, acknowledged };
@@ -61,8 +65,13 @@ class Model {
   void add(std::int32_t partition, const wire::BatchView& batch, const std::string& who);
 
   std::string failure_;
-  std::map<std::pair<GroupId, Term>, NodeId> leaders_;
-  std::map<GroupId, std::vector<std::pair<Term, NodeId>>> entries_;  // by index; who showed it first
+  struct Entry {
+    Term term;
+    NodeId node;  // who showed it first
+    Term shown;   // its term then: the entry was committed in this one or before
+  };
+  std::map<std::pair<GroupId, Term>, std::pair<NodeId, std::uint64_t>> leaders_;
+  std::map<GroupId, std::vector<Entry>> entries_;  // by index
   std::map<std::int32_t, Batches> partitions_;
   std::unordered_map<std::uint64_t, Fate> sent_;     // never iterated
   std::unordered_map<std::uint64_t, Place> places_;  // of committed records; never iterated

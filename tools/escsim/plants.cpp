@@ -7,19 +7,19 @@ namespace esc::escsim {
 namespace {
 
 constexpr std::array kPlants = std::to_array<Plant>({
-    {"vote_before_durable", "a vote is sent before it is on disk", 0,
+    {"vote_before_durable", "a vote is sent before it is on disk", 300,
      [](shard::ShardOptions& options) { options.group.plant = raft::Plant::vote_before_durable; }},
     {"ack_before_durable", "received entries count as durable at once", 200,
      [](shard::ShardOptions& options) { options.group.plant = raft::Plant::ack_before_durable; }},
-    {"stale_mark_counted", "completions from before a truncation are counted", 0,
+    {"stale_mark_counted", "completions from before a truncation are counted", 300,
      [](shard::ShardOptions& options) { options.group.plant = raft::Plant::stale_mark_counted; }},
-    {"old_term_commit", "entries of earlier terms are committed by counting", 0,
+    {"old_term_commit", "entries of earlier terms are committed by counting", 300,
      [](shard::ShardOptions& options) { options.group.plant = raft::Plant::old_term_commit; }},
     {"conflict_off_by_one", "a follower keeps the first conflicting entry", 200,
      [](shard::ShardOptions& options) { options.group.plant = raft::Plant::conflict_off_by_one; }},
     {"vote_without_log_check", "votes for candidates with a shorter log", 200,
      [](shard::ShardOptions& options) { options.group.plant = raft::Plant::vote_without_log_check; }},
-    {"prefix_unchecked", "entries are appended whatever precedes them", 0,
+    {"prefix_unchecked", "entries are appended whatever precedes them", 300,
      [](shard::ShardOptions& options) { options.group.plant = raft::Plant::prefix_unchecked; }},
     {"frame_durable_when_submitted", "a frame counts as durable when its write begins", 200,
      [](shard::ShardOptions& options) {
@@ -39,10 +39,11 @@ constexpr std::array kPlants = std::to_array<Plant>({
      [](shard::ShardOptions& options) {
        options.group.replica_plant = replica::Plant::replay_applies_uncommitted;
      }},
-    {"checkpoint_past_durable", "the checkpoint covers what the own log does not have", 0,
+    {"checkpoint_past_durable", "the checkpoint covers what the own log does not have", 300,
      [](shard::ShardOptions& options) {
        options.group.replica_plant = replica::Plant::checkpoint_past_durable;
-     }},
+     },
+     "older than the data directory"},
     {"checkpoint_without_sync", "segment files are not synced before the checkpoint", 200,
      [](shard::ShardOptions& options) {
        options.group.replica_plant = replica::Plant::checkpoint_without_sync;
@@ -51,7 +52,7 @@ constexpr std::array kPlants = std::to_array<Plant>({
      [](shard::ShardOptions& options) {
        options.group.replica_plant = replica::Plant::offsets_kept_at_step_down;
      }},
-    {"vote_not_repeated", "frames after the vote forget it", 0,
+    {"vote_not_repeated", "frames after the vote forget it", 300,
      [](shard::ShardOptions& options) { options.group.wal.plant = wal::Plant::vote_not_repeated; }},
     {"commit_recorded_early", "frames record everything written as committed", 200,
      [](shard::ShardOptions& options) { options.group.wal.plant = wal::Plant::commit_recorded_early; }},
@@ -65,6 +66,13 @@ constexpr std::array kPlants = std::to_array<Plant>({
 
 std::span<const Plant> plants() {
   return kPlants;
+}
+
+bool is_sign_of(const Plant& plant, std::string_view reason) {
+  if (!plant.sign.empty()) return reason.find(plant.sign) != std::string_view::npos;
+  constexpr std::string_view kOther[] = {"no progress", "the process died", "not deterministic",
+                                         "takes more than"};
+  return std::ranges::none_of(kOther, [&](std::string_view start) { return reason.starts_with(start); });
 }
 
 const Plant* plant_named(std::string_view name) {

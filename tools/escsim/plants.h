@@ -15,10 +15,15 @@ struct Plant {
   std::string_view what;
   std::uint32_t seeds = 0;  // found within so many seeds, counted from seed 1; 0: 200 seeds did not find it
   void (*apply)(shard::ShardOptions& options) = nullptr;
+  // What must be found: a violation that the model has seen, or, when this is not empty, a failure with this
+  // in its reason.
+  std::string_view sign{};
 };
 
 [[nodiscard]] std::span<const Plant> plants();
 // Null: there is none of that name.
 [[nodiscard]] const Plant* plant_named(std::string_view name);
+// The failure is the one that the plant must lead to: no broken promise is found by a timeout.
+[[nodiscard]] bool is_sign_of(const Plant& plant, std::string_view reason);
 
 }  // namespace esc::escsim

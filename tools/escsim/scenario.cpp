@@ -52,9 +52,25 @@ void choose_timing(Scenario& s, Prng& prng) {
   }
 }
 
+// Leaders that change all the time, with tails that are not committed yet: what the rules of elections and
+// truncation are for.
+void choose_ambush(Scenario& s, Prng prng) {
+  if (s.nodes < 3 || prng.chance(1, 2)) return;
+  s.ambush_one_in = static_cast<std::uint32_t>(prng.between(1, 3));
+  s.ambush_delay_max = prng.between(1, prng.chance(1, 2) ? 10 : 150) * kMillisecond;
+  s.chaos_time = prng.between(4, 8) * kSecond;
+  s.stall_every = prng.chance(1, 2) ? prng.between(300, 1500) * kMillisecond : s.stall_every;
+  s.think_max = prng.between(1, 15) * kMillisecond;
+  if (prng.chance(1, 3)) s.loop.disk.max = prng.between(5, 60) * kMillisecond;
+  // The rest of the faults is rarer, so that elections come to their end.
+  for (Nanos* every : {&s.crash_every, &s.power_every, &s.stop_every, &s.pause_every, &s.partition_every,
+                       &s.reset_every, &s.fuse_every})
+    *every = prng.chance(1, 2) ? 0 : *every * 3;
+}
+
 }  // namespace
 
-Scenario make_scenario(std::uint64_t seed, std::uint32_t nodes) {
+Scenario make_scenario(std::uint64_t seed, std::uint32_t nodes, bool plain) {
   Prng prng = Prng(seed).fork(1);
   Scenario s;
   const std::uint64_t draw = prng.below(16);
@@ -78,6 +94,7 @@ Scenario make_scenario(std::uint64_t seed, std::uint32_t nodes) {
   // Now and then more than a minority: nothing is acknowledged then, and nothing may be lost.
   s.down_max = prng.chance(1, 4) ? s.nodes : (s.nodes - 1) / 2;
   if (s.nodes == 1) s.down_max = 1;
+  if (!plain) choose_ambush(s, Prng(seed).fork(7));
   return s;
 }
 
@@ -89,14 +106,14 @@ std::string Scenario::describe() const {
       "disk_max={}us gap=1/{} drift={}ppm "
       "chaos={}ms | every ms: crash={} power={} stop={} pause={} partition={} reset={} stall={} eio={} "
       "full={} "
-      "rot={} wall={} fuse={} down_max={}",
+      "rot={} wall={} fuse={} down_max={} ambush=1/{}:{}ms",
       nodes, cores, groups, partitions, producers, frame_bytes_max, wal_segment_bytes, wal_depth,
       segment_bytes, ms(checkpoint_interval), checkpoint_bytes, retain_bytes, ms(rebalance_after),
       batch_events_max, ms(batch_delay), network.latency_max / kMicrosecond, network.slow_one_in,
       ms(network.slow_max), loop.disk.max / kMicrosecond, loop.gap_one_in, drift_ppm_max, ms(chaos_time),
       ms(crash_every), ms(power_every), ms(stop_every), ms(pause_every), ms(partition_every), ms(reset_every),
-      ms(stall_every), ms(eio_every), ms(full_every), ms(rot_every), ms(wall_every), ms(fuse_every),
-      down_max);
+      ms(stall_every), ms(eio_every), ms(full_every), ms(rot_every), ms(wall_every), ms(fuse_every), down_max,
+      ambush_one_in, ms(ambush_delay_max));
 }
 
 }  // namespace esc::escsim

@@ -61,10 +61,16 @@ struct Scenario {
   Nanos fuse_every = 0;        // a crash in the middle of recovery
   std::uint32_t down_max = 1;  // nodes down or cut off by faults at a time
 
+  // Faults that wait for the worst moment: one in so many elections, truncations and stalls is followed by
+  // one; 0: none. They do not ask for down_max.
+  std::uint32_t ambush_one_in = 0;
+  Nanos ambush_delay_max = 0;  // after that moment
+
   [[nodiscard]] std::string describe() const;
 };
 
 // The same seed always gives the same scenario. `nodes` 0: the seed decides.
-[[nodiscard]] Scenario make_scenario(std::uint64_t seed, std::uint32_t nodes);
+// `plain`: without what was added after the first seeds were kept for regression.
+[[nodiscard]] Scenario make_scenario(std::uint64_t seed, std::uint32_t nodes, bool plain);
 
 }  // namespace esc::escsim

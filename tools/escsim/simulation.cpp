@@ -67,7 +67,7 @@ class Simulation {
 };
 
 Scenario scenario_of(const SimulationOptions& options) {
-  Scenario scenario = make_scenario(options.seed, options.nodes);
+  Scenario scenario = make_scenario(options.seed, options.nodes, options.plain);
   if (options.chaos_time > 0) scenario.chaos_time = options.chaos_time;
   return scenario;
 }
@@ -91,6 +91,7 @@ Simulation::Simulation(const SimulationOptions& options)
       faults_(world_, hosts_, prng_.fork(3)),
       admin_(world_, kFirstClient, "admin", prng_.fork(4)) {
   log_clock = &clock_;
+  world_.moment = [this](Host& host, Moment moment) { faults_.on_moment(host, moment); };
   std::uint32_t host = kFirstClient + 1;
   for (std::uint32_t i = 0; i < scenario_.consumers; ++i, ++host) {
     consumers_.push_back(

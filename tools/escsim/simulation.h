@@ -17,6 +17,7 @@ struct SimulationOptions {
   std::uint32_t nodes = 0;  // 0: the seed decides
   const Plant* plant = nullptr;
   Nanos chaos_time = 0;  // 0: the seed decides
+  bool plain = false;    // see make_scenario()
   bool print = false;    // the trace, on stdout
   bool logs = false;     // the nodes' own log lines, on stderr
 };

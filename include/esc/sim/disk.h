@@ -32,8 +32,11 @@ class SimDisk final : public io::Disk {
   void submit(io::DiskOp& op) override;
   void register_memory(ByteSpan) override {}
 
-  // Nothing completes before `until`.
-  void stall_until(Nanos until) { stalled_until_ = until; }
+  // Nothing completes before `until`; with `path_part`, nothing of files whose path contains it.
+  void stall_until(Nanos until, std::string path_part = {}) {
+    stalled_until_ = until;
+    stalled_part_ = std::move(path_part);
+  }
   // The first half of crash(), for a host with several disks over one file system: interrupted writes are
   // handed to the file system. Owners of operations may be destroyed afterwards.
   void interrupt(CrashKind kind);
@@ -60,6 +63,7 @@ class SimDisk final : public io::Disk {
   Prng prng_;
   DiskLatency latency_;
   Nanos stalled_until_ = 0;
+  std::string stalled_part_;
   std::uint64_t next_id_ = 1;
   std::uint64_t completed_ = 0;
   std::map<std::uint64_t, InFlight> in_flight_;
