@@ -117,8 +117,27 @@ Result<ClusterMap> ClusterClient::metadata(std::string_view topic) {
   return map;
 }
 
+// Topics are created by the controller; from here on this client talks to it.
+Status ClusterClient::go_to_controller() {
+  wire::MetadataRequest request;
+  request.topics = wire::Array<wire::MetadataRequest::Topic>{};
+  request.allow_auto_topic_creation = false;
+  const auto response = call<wire::MetadataResponse>(request);
+  if (!response) return std::unexpected(response.error());
+  for (const auto& broker : response->brokers) {
+    if (broker.node_id != response->controller_id) continue;
+    auto connection = Connection::open({std::string(broker.host), static_cast<std::uint16_t>(broker.port)},
+                                       kConnectTimeout);
+    if (!connection) return std::unexpected(connection.error());
+    connection_ = std::move(*connection);
+    return {};
+  }
+  return {};  // none named: whoever is asked will say so
+}
+
 Status ClusterClient::create_topic(std::string_view topic, std::uint32_t partitions,
                                    std::int16_t replication) {
+  if (const Status status = go_to_controller(); !status) return status;
   wire::CreateTopicsRequest::Topic wanted[] = {{}};
   wanted[0].name = topic;
   wanted[0].num_partitions = static_cast<std::int32_t>(partitions);

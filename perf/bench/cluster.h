@@ -53,6 +53,7 @@ class ClusterClient {
   [[nodiscard]] Result<Response> call(const Request& request);
   [[nodiscard]] std::int16_t version_of(wire::ApiKey key) const;
   [[nodiscard]] Status learn_versions();
+  [[nodiscard]] Status go_to_controller();
 
   std::unique_ptr<Connection> connection_;
   std::int32_t correlation_ = 0;

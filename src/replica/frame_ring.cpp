@@ -143,6 +143,17 @@ void FrameRing::mark_applied(std::uint64_t sequence) {
   --holder.unapplied;
 }
 
+bool FrameRing::unapplied_exceeds(std::uint64_t share) {
+  unapplied_front_ = std::max(unapplied_front_, frame_front_);
+  while (unapplied_front_ < sealed_back() && frame(unapplied_front_).unapplied == 0) ++unapplied_front_;
+  unapplied_front_ = std::min(unapplied_front_, frame_back_);  // an open frame may have vanished
+  if (unapplied_front_ == frame_back_) return false;
+  const Frame& oldest = frame(unapplied_front_);
+  return back_ - oldest.position > memory_.size() / share ||
+         entry_back_ - oldest.first_sequence > entries_.size() / share ||
+         frame_back_ - unapplied_front_ > frames_.size() / share;
+}
+
 // The newest entry leaves the open frame; the last one takes the frame with it.
 void FrameRing::pop_open() {
   Frame& current = open_frame();

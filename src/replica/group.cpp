@@ -294,6 +294,7 @@ std::uint32_t Group::do_work(Nanos now) {
   bury(now);
   if (links_ != nullptr) {
     work += advance_snapshot(now);
+    judge_fitness(now);
     rebalance(now);
     work += flush_senders(now);
     work += links_->do_work(now);
@@ -323,9 +324,12 @@ void Group::begin_shutdown() {
 
 bool Group::stopped() const {
   if (failed_) return true;
+  // In the middle of a snapshot the old checkpoint stays: the files are ahead of the log.
+  const bool fetching = fetch_ != nullptr && fetch_->holds_state();
+  if (fetching && !fetch_->quiet()) return false;
   if (links_ != nullptr && !links_->stopped()) return false;
   return shutting_down_ && !ring_.has_queued() && wal_->idle() && all_applied() && checkpointer_->idle() &&
-         checkpointed_ == std::min(commit_, core_->durable_index());
+         (fetching || checkpointed_ == std::min(commit_, core_->durable_index()));
 }
 
 }  // namespace esc::replica

@@ -29,6 +29,7 @@ void Group::handle_effects(ByteView received) {
   const auto leadership = effects_.leadership;
   const auto commit = effects_.commit;
   const auto snapshot_request = effects_.snapshot_request;
+  const auto transfer = effects_.transfer;
   const NodeId regressed = effects_.regressed_peer;
   core_has_more_ = effects_.more;
   FixedVector<raft::LogWrite, 4> writes;
@@ -45,6 +46,13 @@ void Group::handle_effects(ByteView received) {
   if (configuration) on_configuration(*configuration);
   for (const raft::LogWrite& write : writes) write_log(write, *mark, received);
   if (commit && !failed_) advance_commit(*commit);
+  if (transfer) {
+    // While it lasts no proposal is taken: a node that does not want to lead is not asked often.
+    constexpr Nanos kPauseMax = 300 * kSecond;
+    const bool done = transfer->outcome == raft::TransferOutcome::done;
+    rebalance_pause_ =
+        done ? 0 : std::min(kPauseMax, 2 * std::max(options_.rebalance_after, rebalance_pause_));
+  }
   if (regressed != NodeId(0)) {
     log_.error(
         "peer_lost_data",

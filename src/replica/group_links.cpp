@@ -189,11 +189,29 @@ void Group::rebalance(Nanos now) {
     rebalance_at_ = 0;
   } else if (rebalance_at_ == 0) {
     // Not all groups at once.
-    rebalance_at_ = now + options_.rebalance_after + options_.id.value() * (kSecond / 4);
+    rebalance_at_ = now + std::max(options_.rebalance_after, rebalance_pause_) +
+                    options_.id.value() * (kSecond / 4);
   } else if (now >= rebalance_at_) {
     rebalance_at_ = 0;
     log_.info("leadership_offered", {{"group", options_.id}, {"to", preferred}, {"why", "balance"}});
     if (core_->transfer_leadership(preferred, effects_)) handle_effects();
+  }
+}
+
+// A node whose disk is full does not lead as long as somebody else can: producers would be refused.
+void Group::judge_fitness(Nanos now) {
+  const bool full = no_space_ || wal_->space() == wal::Space::low;
+  core_->set_electable(!full && fetch_ == nullptr);
+  if (!full) {
+    full_since_ = 0;
+  } else if (full_since_ == 0) {
+    full_since_ = now;
+  } else if (leading_ && handover_deadline_ == 0 && now - full_since_ >= options_.timeouts.disk_stall) {
+    full_since_ = now;  // when nobody takes over, try again after as long
+    if (core_->transfer_leadership(NodeId(0), effects_)) {
+      log_.warn("leadership_offered", {{"group", options_.id}, {"why", "the disk is full"}});
+      handle_effects();
+    }
   }
 }
 

@@ -41,7 +41,6 @@ void Group::snapshot_installed() {
 
 void Group::end_snapshot_fetch(const raft::SnapshotDone& done) {
   fetch_.reset();
-  core_->set_electable(true);
   core_->snapshot_done(done, effects_);
   handle_effects();
   if (held_commit_ > commit_) advance_commit(held_commit_);

@@ -10,6 +10,7 @@ namespace esc::replica {
 namespace {
 
 constexpr Nanos kAskAgainAfter = 500 * kMillisecond;
+constexpr Nanos kTryAgainAfter = 5 * kMillisecond;
 constexpr Nanos kNoCheckpointYet = 200 * kMillisecond;
 
 }  // namespace
@@ -26,6 +27,7 @@ Nanos SnapshotFetch::duration() const {
 
 // One request at a time; what is not answered is asked again, of whoever leads by then.
 void SnapshotFetch::request(std::uint16_t kind) {
+  not_before_ = group_.now_ + kTryAgainAfter;  // when nobody leads, or the line is busy
   PeerSender* const sender = group_.sender(group_.core_->leader());
   if (sender == nullptr) return;
   std::vector<std::byte> payload;

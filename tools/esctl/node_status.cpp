@@ -15,8 +15,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr auto kNodePatience = std::chrono::milliseconds(1000);
-constexpr std::int8_t kReplicating = 1;          // raft::ProgressState::replicate
-constexpr std::int64_t kEntriesBehindMax = 200;  // what is under way under load
+constexpr std::int8_t kReplicating = 1;         // raft::ProgressState::replicate
+constexpr std::int64_t kEntriesBehindMax = 16;  // what is under way in a drill
 constexpr std::int64_t kContactMsMax = 1000;
 
 GroupReport group_report(const wire::NodeStatusResponse::Group& group) {

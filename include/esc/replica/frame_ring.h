@@ -142,6 +142,9 @@ class FrameRing {
     return true;
   }
 
+  // From the oldest frame that is not applied on, more than 1/share of the ring is taken: bytes (headers and
+  // padding included), records or descriptors, whichever is scarcest.
+  [[nodiscard]] bool unapplied_exceeds(std::uint64_t share);
   // Records or frame descriptors run out before bytes do (many tiny entries).
   [[nodiscard]] bool crowded() const {
     return entry_back_ - entry_front_ > entries_.size() - entries_.size() / 8 ||
@@ -181,6 +184,7 @@ class FrameRing {
   std::uint64_t frame_front_ = 0;  // frame numbers
   std::uint64_t frame_back_ = 0;
   std::uint64_t write_next_ = 0;  // the next frame to hand to the WAL
+  std::uint64_t unapplied_front_ = 0;  // frames before it are applied
   std::uint64_t entry_front_ = 0;
   std::uint64_t entry_back_ = 0;
   FixedVector<IndexRun, kIndexRunsMax> runs_;  // ascending by sequence

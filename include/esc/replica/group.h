@@ -268,6 +268,7 @@ class Group final : private peer::LinkHandler {
   std::uint32_t flush_senders(Nanos now);
   void drop_slow_link(Nanos now);
   void rebalance(Nanos now);
+  void judge_fitness(Nanos now);
   [[nodiscard]] std::uint64_t pinned_frame() const;
   [[nodiscard]] Index releasable() const;
 
@@ -374,6 +375,8 @@ class Group final : private peer::LinkHandler {
   bool core_has_more_ = false;
   Nanos handover_deadline_ = 0;
   Nanos rebalance_at_ = 0;
+  Nanos rebalance_pause_ = 0;  // doubles when the preferred node does not take over
+  Nanos full_since_ = 0;       // the disk, 0: it is not
   bool failed_ = false;
   bool no_space_ = false;
   bool shutting_down_ = false;

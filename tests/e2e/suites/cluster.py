@@ -214,6 +214,7 @@ def a_follower_behind_the_retained_log_catches_up_by_snapshot(context):
         values = [r.value for r in cluster.read("bulk", partition)]
         check_equal(len(values), counts[partition] + 1 + (partition == 0), f"records of partition {partition}")
         check_equal(values[-1], b"after", "last record")
+    check(away.wait_log("snapshot_installed", 5), f"it caught up without a snapshot: {away.log_tail()}")
     other.spawn()
     other.wait_ready()
     time.sleep(2)
