@@ -172,6 +172,8 @@ std::uint32_t Group::submit_frames(Nanos now) {
     if (hard_state_waiting_) return work;
     if (!wal_->can_write(logfmt::frame_bytes(frame->payload_bytes))) return work;
     ring_.mark_writing(*frame);
+    // A snapshot has overtaken it: the log now begins behind these entries.
+    if (frame->last_index <= reset_mark_.index) frame->state = FrameState::durable;
     if (frame->state == FrameState::durable) continue;
     frame->done = &Group::on_frame_written;
     frame->context = this;

@@ -10,6 +10,8 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <fstream>
+#include <sstream>
 #include <vector>
 
 namespace esc::escsim {
@@ -208,6 +210,24 @@ FarmResult Farm::run() {
   return {passed_, failed_, first_failed_, first_reason_};
 }
 
+// One list entry; false: it is malformed.
+bool parse_entry(const std::string& line, FarmOptions& farm) {
+  std::istringstream words(line);
+  if (!(words >> farm.first)) return false;
+  farm.last = farm.first;
+  std::string word;
+  while (words >> word) {
+    if (word == "plain") {
+      farm.simulation.plain = true;
+    } else if (word.starts_with("nodes=") && word.size() == 7 && word[6] >= '1' && word[6] <= '5') {
+      farm.simulation.nodes = static_cast<std::uint32_t>(word[6] - '0');
+    } else {
+      return false;
+    }
+  }
+  return true;
+}
+
 }  // namespace
 
 FarmResult run_seeds(const FarmOptions& options) {
@@ -216,6 +236,32 @@ FarmResult run_seeds(const FarmOptions& options) {
 
 int run_farm(const FarmOptions& options) {
   return run_seeds(options).failed == 0 ? 0 : 1;
+}
+
+int run_list(const std::string& path, const FarmOptions& options) {
+  std::ifstream file(path);
+  if (!file) {
+    fmt::print(stderr, "escsim: cannot read {}\n", path);
+    return 2;
+  }
+  std::uint64_t passed = 0;
+  std::uint64_t failed = 0;
+  for (std::string line; std::getline(file, line);) {
+    if (line.empty() || line.front() == '#') continue;
+    FarmOptions farm = options;
+    farm.jobs = 1;
+    farm.quiet = true;
+    if (!parse_entry(line, farm)) {
+      fmt::print(stderr, "escsim: {}: not a seed: {}\n", path, line);
+      return 2;
+    }
+    const FarmResult result = run_seeds(farm);
+    passed += result.passed;
+    failed += result.failed;
+    if (result.failed > 0) fmt::print("seed {} FAILED at {}: {}\n", line, commit_name(), result.reason);
+  }
+  fmt::print("{} listed seeds passed, {} failed\n", passed, failed);
+  return failed == 0 && passed > 0 ? 0 : 1;
 }
 
 int check_plants(const FarmOptions& options) {

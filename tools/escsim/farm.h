@@ -31,6 +31,8 @@ struct FarmResult {
 // Every plant with a number of seeds is found within it, by a seed that passes without it. Prints a table. 0:
 // all were.
 [[nodiscard]] int check_plants(const FarmOptions& options);
+// The seeds listed in a file, see tests/sim/seeds.txt. 0: every one passed.
+[[nodiscard]] int run_list(const std::string& path, const FarmOptions& options);
 // Prints failures first, each with its seed, the commit and the reason, then a summary. 0: every seed passed.
 [[nodiscard]] int run_farm(const FarmOptions& options);
 [[nodiscard]] std::string describe(std::uint64_t seed, const SimulationReport& report);

@@ -14,6 +14,7 @@ namespace {
 
 struct Options {
   std::string seeds;
+  std::string list;
   std::uint64_t seed = 0;
   bool one = false;
   FarmOptions farm;
@@ -58,6 +59,7 @@ int run(int argc, char** argv) {
       "Runs whole clusters on virtual time, each from one seed, with faults, and checks what must hold."};
   app.set_version_flag("--version", std::string("escsim ") + commit_name());
   app.add_option("--seeds", options.seeds, "Run these seeds: A..B");
+  app.add_option("--regress", options.list, "Run the seeds listed in this file");
   app.add_option("--seed", options.seed, "Replay one seed and print its trace")
       ->each([&](const std::string&) { options.one = true; });
   app.add_option("--jobs", options.farm.jobs, "Processes for --seeds")->check(CLI::Range(1, 256));
@@ -85,6 +87,7 @@ int run(int argc, char** argv) {
     }
     options.farm.simulation.plant = plant;
   }
+  if (!options.list.empty()) return run_list(options.list, options.farm);
   if (options.one) return replay(options);
   if (options.seeds.empty() || !parse_range(options.seeds, options.farm)) {
     fmt::print(stderr, "escsim: give --seeds A..B or --seed S\n");
