@@ -189,8 +189,8 @@ void Group::rebalance(Nanos now) {
     rebalance_at_ = 0;
   } else if (rebalance_at_ == 0) {
     // Not all groups at once.
-    rebalance_at_ = now + std::max(options_.rebalance_after, rebalance_pause_) +
-                    options_.id.value() * (kSecond / 4);
+    rebalance_at_ =
+        now + std::max(options_.rebalance_after, rebalance_pause_) + options_.id.value() * (kSecond / 4);
   } else if (now >= rebalance_at_) {
     rebalance_at_ = 0;
     log_.info("leadership_offered", {{"group", options_.id}, {"to", preferred}, {"why", "balance"}});

@@ -19,9 +19,8 @@ std::uint32_t Group::write_segments(Nanos now) {
   if (dirty_.empty() || now < retry_apply_at_) return 0;
   // The ring is full of applied frames most of the time (it is the tail cache): only what is not applied
   // counts.
-  const bool due = ring_.unapplied_exceeds(kApplyShare) ||
-                   now - unapplied_since_ >= kApplyAfter || shutting_down_ || replaying_ ||
-                   checkpointer_->wants_all_applied();
+  const bool due = ring_.unapplied_exceeds(kApplyShare) || now - unapplied_since_ >= kApplyAfter ||
+                   shutting_down_ || replaying_ || checkpointer_->wants_all_applied();
   if (!due) return 0;
   std::uint32_t work = 0;
   // One pass over the list at most: partitions with a write in progress go to the back.

@@ -183,7 +183,7 @@ class FrameRing {
   std::uint64_t back_ = 0;
   std::uint64_t frame_front_ = 0;  // frame numbers
   std::uint64_t frame_back_ = 0;
-  std::uint64_t write_next_ = 0;  // the next frame to hand to the WAL
+  std::uint64_t write_next_ = 0;       // the next frame to hand to the WAL
   std::uint64_t unapplied_front_ = 0;  // frames before it are applied
   std::uint64_t entry_front_ = 0;
   std::uint64_t entry_back_ = 0;
