@@ -345,6 +345,8 @@ void Host::observe_files() {
 
 void Host::observe_segments(const std::string& directory, const replica::Partition& partition) {
   std::vector<io::DirectoryEntry> entries;
+  const std::int64_t end = partition.log().next_offset().value();
+  if (end == partition.log_start_offset().value()) return;  // there need not be a directory yet
   if (files_.list(directory, entries) != 0) return world_.model.fail(directory + " does not exist");
   std::map<std::string, std::uint64_t> segments;  // names begin with the base offset
   for (const io::DirectoryEntry& entry : entries)
@@ -367,8 +369,7 @@ void Host::observe_segments(const std::string& directory, const replica::Partiti
       next = batch->next_offset();
     }
   }
-  const std::int64_t end = partition.log().next_offset().value();
-  if (next < end && end > partition.log_start_offset().value())
+  if (next < end)
     world_.model.fail(fmt::format("{}: the files end at offset {}, not {}", directory, next, end));
 }
 
