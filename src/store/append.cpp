@@ -7,6 +7,13 @@
 #include "segmented_log.h"
 
 namespace esc::store {
+namespace {
+
+// The page that an uncached write ends in leaves the cache, and the next append reads it back from the disk:
+// small writes are faster through the cache, and leave little in it.
+constexpr std::uint64_t kUncachedBytesMin = 64 * kKiB;
+
+}  // namespace
 
 // Depends on the batches and the segment only, never on how they were grouped into appends: sealed
 // segments are byte-identical on every replica and after every replay.
@@ -110,7 +117,7 @@ void SegmentedLog::append_write() {
   op.kind = io::DiskOp::Kind::write;
   op.file = append_segment_->file.handle;
   op.offset = append_position_;
-  op.uncached = true;
+  op.uncached = append_stride_bytes_ >= kUncachedBytesMin;
   op.pieces = {append_->pieces, append_stride_};
   append_disk(&SegmentedLog::append_written);
 }

@@ -9,9 +9,11 @@ namespace esc::wal {
 namespace {
 
 constexpr std::uint64_t kZeroPieceBytes = 64 * kKiB;
-// A chunk is small enough not to delay a durable write behind it, and paced to half a GB per second.
+// A chunk is small enough not to delay a durable write behind it. Chunks are spread over half the time in
+// which a segment was last used up: faster would only delay durable writes.
 constexpr std::uint64_t kZeroChunkBytes = 512 * kKiB;
-constexpr Nanos kZeroChunkInterval = 1 * kMillisecond;
+constexpr Nanos kZeroChunkIntervalMin = 1 * kMillisecond;
+constexpr Nanos kZeroChunkIntervalMax = 40 * kMillisecond;
 constexpr Nanos kDiskFullRetryAfter = 1 * kSecond;
 // A segment used up within this time is fast consumption: one more spare, up to the limit.
 constexpr Nanos kFastConsumption = 1 * kSecond;
@@ -60,7 +62,10 @@ void SegmentPool::adopt_live(const Segment& segment) {
 }
 
 Segment SegmentPool::take_spare(Nanos now) {
-  const bool fast = last_taken_at_ != 0 && now - last_taken_at_ < kFastConsumption;
+  const Nanos lasted = last_taken_at_ == 0 ? kSlowConsumption : now - last_taken_at_;
+  const bool fast = lasted < kFastConsumption;
+  const auto chunks = static_cast<Nanos>(spares_.front().bytes / kZeroChunkBytes + 1);
+  zero_chunk_interval_ = std::clamp(lasted / 2 / chunks, kZeroChunkIntervalMin, kZeroChunkIntervalMax);
   if (fast && spares_.size() == 1)
     fast_target_ = std::min(fast_target_ + 1, std::max(kSparesMax, options_.spares_min));
   last_taken_at_ = now;
@@ -274,7 +279,7 @@ void SegmentPool::advance_creation(Nanos now) {
     case Step::start_writeback:
       if (zeroed_bytes_ < work_.bytes) {
         step_ = Step::zero;
-        next_chunk_at_ = now + kZeroChunkInterval;
+        next_chunk_at_ = now + zero_chunk_interval_;
         wake_at_ = next_chunk_at_;
         return;
       }

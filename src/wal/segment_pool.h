@@ -121,6 +121,7 @@ class SegmentPool {
   Nanos retry_at_ = 0;
   Nanos wake_at_ = 0;
   Nanos next_chunk_at_ = 0;
+  Nanos zero_chunk_interval_ = kMillisecond;
   Nanos last_taken_at_ = 0;
   std::uint32_t fast_target_ = 0;  // spares wanted while consumption is fast
   std::uint64_t bytes_on_disk_ = 0;

@@ -571,6 +571,34 @@ void fill_disk(World& world, PartitionId id) {
       << to_string(code);
 }
 
+// Back-pressure lasts as long as segment writes take, not until the next regular one.
+TEST(Group, what_waits_for_the_files_never_keeps_the_ring_full) {
+  GroupOptions options = small_options();
+  options.wal.segment_bytes = 2 * kMiB;
+  options.checkpoint_interval = 600 * kSecond;  // which would write all that waits
+  options.checkpoint_bytes = 32 * kMiB;
+  options.wal.bytes_max = 64 * kMiB;
+  World world(5, options);
+  world.open_and_lead();
+  for (std::uint32_t id = 1; id <= 8; ++id) world.create(PartitionId{id});
+  Nanos longest = 0;
+  const auto append = [&](std::uint32_t partition, std::uint32_t records, std::size_t bytes) {
+    const Nanos began = world.clock.now();
+    world.append_eventually(PartitionId{partition}, records, bytes);
+    longest = std::max(longest, world.clock.now() - began);
+  };
+  // A backlog of one partition, then others, which are written in turn.
+  for (int round = 0; round < 8; ++round) {
+    for (int i = 0; i < 30; ++i) append(1, 4, 1000);
+    for (std::uint32_t i = 0; i < 100; ++i) append(2 + i % 7, 4, 1000);
+  }
+  EXPECT_LT(longest, 250 * kMillisecond) << "many bytes";
+  longest = 0;
+  for (std::uint32_t i = 0; i < 6000; ++i) append(1 + i % 8, 1, 1);
+  EXPECT_LT(longest, 250 * kMillisecond) << "few bytes, all records";
+  ASSERT_TRUE(world.turn_until([&] { return world.all_acknowledged(); }));
+}
+
 TEST(Group, a_full_disk_refuses_producers_lets_deletes_through_and_resumes_when_space_returns) {
   World world(7);
   world.open_and_lead();
