@@ -54,6 +54,27 @@ struct World {
   SimFiles files;
 };
 
+TEST(SimDisk, a_stall_of_some_files_holds_up_these_only) {
+  World w;
+  w.write_file("/d/wal", "a", true, true);
+  w.write_file("/d/data", "b", true, true);
+  const Nanos until = w.clock.now() + kSecond;
+  w.disk.stall_until(until, "/wal");
+  const auto sync = [&](const std::string& path) {
+    const auto file = w.files.open(path, {.write = true});
+    EXPECT_TRUE(file);
+    io::DiskOp op;
+    op.kind = Kind::sync_data;
+    op.file = *file;
+    EXPECT_EQ(w.run(op), Errc::ok);
+    w.files.close(*file);
+  };
+  sync("/d/data");
+  EXPECT_LT(w.clock.now(), until);
+  sync("/d/wal");
+  EXPECT_GE(w.clock.now(), until);
+}
+
 TEST(SimDisk, synced_file_with_synced_name_survives_every_power_cut) {
   for (std::uint64_t seed = 1; seed < 50; ++seed) {
     World w(seed);

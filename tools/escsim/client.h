@@ -16,8 +16,6 @@
 
 namespace esc::escsim {
 
-inline constexpr std::string_view kTopic = "events";
-
 class Client {
  public:
   Client(World& world, std::uint32_t host_number, std::string name, Prng prng);

@@ -310,9 +310,16 @@ void Host::observe_group(replica::Group& group) {
   seen.leader = core.leader();
   seen.term = core.term();
   seen.leading = group.leading();
+  const bool led_before = core.is_leader() && seen.led == core.term();
   observe_log(group);
   const Index commit = group.commit_index();
   if (commit == seen.commit) return;
+  // Raft 5.4.2: what a leader commits by counting is of its own term.
+  if (led_before && core.log().term_at(commit) != core.term()) {
+    world_.model.fail(fmt::format("{}: group {}: the leader of term {} has committed entry {} of term {}",
+                                  name_, group.id().value(), core.term().value(), commit.value(),
+                                  core.log().term_at(commit).value()));
+  }
   if (commit < seen.commit)
     world_.model.fail(fmt::format("{}: the commit index of group {} went back", name_, group.id().value()));
   world_.trace.fold(number_, group.id().value(), commit.value());
@@ -320,6 +327,50 @@ void Host::observe_group(replica::Group& group) {
     world_.model.committed_entry(group.id(), at, core.log().term_at(at), node(), core.term());
   seen.commit = commit;
   for (replica::Partition* partition : group.partitions()) observe_partition(group, *partition);
+}
+
+void Host::observe_files() {
+  for (const auto& shard : shards_) {
+    for (const auto& group : shard->groups()) {
+      const std::string parent =
+          fmt::format("{}/group-{}/partitions", directory_of(number_), group->id().value());
+      for (const replica::Partition* partition : group->partitions()) {
+        const std::string directory =
+            fmt::format("{}/{}-{}-{}", parent, partition->id().value(), kTopic, partition->identity().index);
+        observe_segments(directory, *partition);
+      }
+    }
+  }
+}
+
+void Host::observe_segments(const std::string& directory, const replica::Partition& partition) {
+  std::vector<io::DirectoryEntry> entries;
+  const std::int64_t end = partition.log().next_offset().value();
+  if (end == partition.log_start_offset().value()) return;  // there need not be a directory yet
+  if (files_.list(directory, entries) != 0) return world_.model.fail(directory + " does not exist");
+  std::map<std::string, std::uint64_t> segments;  // names begin with the base offset
+  for (const io::DirectoryEntry& entry : entries)
+    if (entry.name.ends_with(".log")) segments.emplace(entry.name, entry.bytes);
+  std::int64_t next = -1;
+  for (const auto& [name, size] : segments) {
+    std::vector<std::byte> bytes(size);
+    std::uint64_t read = 0;
+    int fd = -1;
+    const bool ok = files_.open(directory + "/" + name, {}, fd) == 0 && files_.read(fd, 0, bytes, read) == 0;
+    if (fd >= 0) (void)files_.close(fd);
+    if (!ok) return world_.model.fail(directory + "/" + name + " cannot be read");
+    wire::BatchIterator batches(ByteView(bytes).first(read));
+    while (const auto batch = batches.next()) {
+      if (batch->base_offset() >= partition.high_watermark().value()) break;
+      if (next >= 0 && batch->base_offset() != next)
+        return world_.model.fail(
+            fmt::format("{}/{}: offset {} follows {}", directory, name, batch->base_offset(), next - 1));
+      world_.model.committed_batch(partition.identity().index, *batch, name_ + " (files)");
+      next = batch->next_offset();
+    }
+  }
+  if (next < end)
+    world_.model.fail(fmt::format("{}: the files end at offset {}, not {}", directory, next, end));
 }
 
 // Raft 5.4.3, leader completeness: whoever is elected has everything that was committed in earlier terms.

@@ -27,6 +27,7 @@ namespace esc::escsim {
 
 inline constexpr std::uint16_t kKafkaPort = 9092;
 inline constexpr std::uint16_t kPeerPort = 9192;
+inline constexpr std::string_view kTopic = "events";
 
 // When a fault would hurt most.
 enum class Moment : std::uint8_t { elected, truncated };
@@ -91,6 +92,8 @@ class Host {
   [[nodiscard]] std::uint64_t boots() const { return boots_; }
   // Shows the model everything that is committed here.
   void observe();
+  // Shows the model what the segment files hold, byte for byte: at the end, when nothing is written any more.
+  void observe_files();
   // For the report of a stuck phase.
   [[nodiscard]] std::string state() const;
   [[nodiscard]] sim::FileSystem& files() { return files_; }
@@ -101,6 +104,7 @@ class Host {
   void run_core(std::uint32_t core);
   void after_step(std::uint32_t core);
   void observe_group(replica::Group& group);
+  void observe_segments(const std::string& directory, const replica::Partition& partition);
   void observe_log(replica::Group& group);
   void compare_with_promise(const replica::Group& group);
   void observe_partition(replica::Group& group, replica::Partition& partition);

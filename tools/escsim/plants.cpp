@@ -7,58 +7,61 @@ namespace esc::escsim {
 namespace {
 
 constexpr std::array kPlants = std::to_array<Plant>({
-    {"vote_before_durable", "a vote is sent before it is on disk", 300,
+    {"vote_before_durable", "a vote is sent before it is on disk", 60,
      [](shard::ShardOptions& options) { options.group.plant = raft::Plant::vote_before_durable; }},
-    {"ack_before_durable", "received entries count as durable at once", 200,
+    {"ack_before_durable", "received entries count as durable at once", 60,
      [](shard::ShardOptions& options) { options.group.plant = raft::Plant::ack_before_durable; }},
-    {"stale_mark_counted", "completions from before a truncation are counted", 300,
+    {"stale_mark_counted", "completions from before a truncation are counted", 0,
      [](shard::ShardOptions& options) { options.group.plant = raft::Plant::stale_mark_counted; }},
     {"old_term_commit", "entries of earlier terms are committed by counting", 300,
      [](shard::ShardOptions& options) { options.group.plant = raft::Plant::old_term_commit; }},
-    {"conflict_off_by_one", "a follower keeps the first conflicting entry", 200,
+    {"conflict_off_by_one", "a follower keeps the first conflicting entry", 60,
      [](shard::ShardOptions& options) { options.group.plant = raft::Plant::conflict_off_by_one; }},
-    {"vote_without_log_check", "votes for candidates with a shorter log", 200,
+    {"vote_without_log_check", "votes for candidates with a shorter log", 60,
      [](shard::ShardOptions& options) { options.group.plant = raft::Plant::vote_without_log_check; }},
-    {"prefix_unchecked", "entries are appended whatever precedes them", 300,
+    {"prefix_unchecked", "entries are appended whatever precedes them", 100,
      [](shard::ShardOptions& options) { options.group.plant = raft::Plant::prefix_unchecked; }},
-    {"frame_durable_when_submitted", "a frame counts as durable when its write begins", 200,
+    {"frame_durable_when_submitted", "a frame counts as durable when its write begins", 60,
      [](shard::ShardOptions& options) {
        options.group.replica_plant = replica::Plant::frame_durable_when_submitted;
      }},
-    {"hard_state_not_written", "term and vote are never written", 200,
+    {"hard_state_not_written", "term and vote are never written", 60,
      [](shard::ShardOptions& options) {
        options.group.replica_plant = replica::Plant::hard_state_not_written;
      }},
-    {"leads_before_noop", "a new leader assigns offsets before its no-op is applied", 200,
+    {"leads_before_noop", "a new leader assigns offsets before its no-op is applied", 60,
      [](shard::ShardOptions& options) { options.group.replica_plant = replica::Plant::leads_before_noop; }},
-    {"waiters_done_at_step_down", "producers are acknowledged when leadership is lost", 200,
+    {"waiters_done_at_step_down", "producers are acknowledged when leadership is lost", 60,
      [](shard::ShardOptions& options) {
        options.group.replica_plant = replica::Plant::waiters_done_at_step_down;
      }},
-    {"replay_applies_uncommitted", "a restart takes everything durable for committed", 200,
+    {"replay_applies_uncommitted", "a restart takes everything durable for committed", 100,
      [](shard::ShardOptions& options) {
        options.group.replica_plant = replica::Plant::replay_applies_uncommitted;
      }},
-    {"checkpoint_past_durable", "the checkpoint covers what the own log does not have", 300,
+    {"checkpoint_past_durable", "the checkpoint covers what the own log does not have", 150,
      [](shard::ShardOptions& options) {
        options.group.replica_plant = replica::Plant::checkpoint_past_durable;
      },
      "older than the data directory"},
-    {"checkpoint_without_sync", "segment files are not synced before the checkpoint", 200,
+    {"checkpoint_without_sync", "segment files are not synced before the checkpoint", 100,
      [](shard::ShardOptions& options) {
        options.group.replica_plant = replica::Plant::checkpoint_without_sync;
-     }},
-    {"offsets_kept_at_step_down", "offsets of uncommitted records are not taken back", 200,
+     },
+     "the checkpoint says"},
+    {"offsets_kept_at_step_down", "offsets of uncommitted records are not taken back", 100,
      [](shard::ShardOptions& options) {
        options.group.replica_plant = replica::Plant::offsets_kept_at_step_down;
-     }},
-    {"vote_not_repeated", "frames after the vote forget it", 300,
+     },
+     "record.partition == nullptr"},
+    {"vote_not_repeated", "frames after the vote forget it", 60,
      [](shard::ShardOptions& options) { options.group.wal.plant = wal::Plant::vote_not_repeated; }},
-    {"commit_recorded_early", "frames record everything written as committed", 200,
+    {"commit_recorded_early", "frames record everything written as committed", 150,
      [](shard::ShardOptions& options) { options.group.wal.plant = wal::Plant::commit_recorded_early; }},
     {"watermark_early", "frames in flight are called durable", 200,
-     [](shard::ShardOptions& options) { options.group.wal.plant = wal::Plant::watermark_early; }},
-    {"produce_without_commit", "producers are answered when their records are appended", 200,
+     [](shard::ShardOptions& options) { options.group.wal.plant = wal::Plant::watermark_early; },
+     "was durable; nothing has been changed"},
+    {"produce_without_commit", "producers are answered when their records are appended", 60,
      [](shard::ShardOptions& options) { options.broker.plant = broker::Plant::produce_without_commit; }},
 });
 

@@ -13,7 +13,7 @@ namespace esc::escsim {
 struct Plant {
   std::string_view name;
   std::string_view what;
-  std::uint32_t seeds = 0;  // found within so many seeds, counted from seed 1; 0: 200 seeds did not find it
+  std::uint32_t seeds = 0;  // found within so many seeds, counted from seed 1; 0: 300 seeds did not find it
   void (*apply)(shard::ShardOptions& options) = nullptr;
   // What must be found: a violation that the model has seen, or, when this is not empty, a failure with this
   // in its reason.

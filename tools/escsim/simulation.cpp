@@ -157,6 +157,7 @@ void Simulation::advance() {
       for (const auto& consumer : consumers_) consumer->rewind();
       return enter(Phase::audit, scenario_.heal_time);
     case Phase::audit:
+      for (const auto& host : hosts_) host->observe_files();
       for (const auto& consumer : consumers_) model_.check_final(consumer->positions());
       return enter(Phase::done, scenario_.heal_time);
     case Phase::done: return;
@@ -189,7 +190,8 @@ std::string Simulation::converged() const {
         return fmt::format("group {}: replicas have different partitions", id);
       for (const replica::Partition* partition : group->partitions()) {
         const replica::Partition* twin = first->find(partition->id());
-        if (twin == nullptr || twin->high_watermark() != partition->high_watermark())
+        if (twin == nullptr || twin->high_watermark() != partition->high_watermark() ||
+            twin->log_start_offset() != partition->log_start_offset())
           return fmt::format("group {}: partition {} differs at {}", id, partition->identity().index,
                              host->name());
       }
