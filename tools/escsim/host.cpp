@@ -361,7 +361,8 @@ void Host::observe_segments(const std::string& directory, const replica::Partiti
     if (!ok) return world_.model.fail(directory + "/" + name + " cannot be read");
     wire::BatchIterator batches(ByteView(bytes).first(read));
     while (const auto batch = batches.next()) {
-      if (batch->base_offset() >= partition.high_watermark().value()) break;
+      // What lies behind the log's end may be torn: left by a power cut, written anew from the WAL.
+      if (batch->base_offset() >= end) break;
       if (next >= 0 && batch->base_offset() != next)
         return world_.model.fail(
             fmt::format("{}/{}: offset {} follows {}", directory, name, batch->base_offset(), next - 1));
