@@ -301,8 +301,8 @@ void Links::log_unreachable(Peer& peer, Errc reason) {
        {"peer", peer.address.node},
        {"host", std::string_view(peer.address.host)},
        {"port", peer.address.port},
-       {"cause", reason == Errc::timeout ? "no answer in time"
-                                         : "nothing listens there, or the host is not reachable"},
+       {"cause",
+        reason == Errc::io_error ? "nothing listens there, or the host is not reachable" : to_string(reason)},
        {"fix", "start the node, or correct its peer address in cluster.nodes; it is tried again"}});
 }
 
