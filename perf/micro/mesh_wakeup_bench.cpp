@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "esc/io/loop_waker.h"
+#include "esc/io/uring_loop.h"
 #include "esc/ring/mesh.h"
 
 namespace {
