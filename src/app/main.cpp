@@ -16,7 +16,8 @@ void print(std::FILE* to, const std::string& text) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  using namespace esc;
+  namespace app = esc::app;
+  namespace topo = esc::topo;
   const auto command = app::parse_command_line(argc, argv);
   if (!command) {
     print(command.error().code == 0 ? stdout : stderr, command.error().text);
