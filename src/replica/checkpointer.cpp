@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "peer_sender.h"
 #include "snapshot_fetch.h"
 
 namespace esc::replica {

@@ -250,8 +250,9 @@ void Group::on_hard_state_saved(void* context, Errc code) {
 
 // Drops the oldest frames until `bytes_wanted` and some records are free, or the next one is still needed.
 void Group::reclaim(std::uint64_t bytes_wanted) {
+  const std::uint64_t limit = pinned_frame();
   while (ring_.bytes_free() < bytes_wanted || ring_.crowded()) {
-    const bool dropped = ring_.reclaim_one(pinned_frame(), [this](EntryRecord& record) {
+    const bool dropped = ring_.reclaim_one(limit, [this](EntryRecord& record) {
       Partition* partition = record.partition;
       if (partition == nullptr) return;
       partition->tail_oldest_ = record.newer;

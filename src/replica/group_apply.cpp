@@ -5,7 +5,6 @@
 #include "esc/base/byte_codec.h"
 #include "esc/replica/group.h"
 #include "esc/wire/record_batch.h"
-#include "peer_sender.h"
 #include "snapshot_fetch.h"
 
 namespace esc::replica {

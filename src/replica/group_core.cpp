@@ -8,14 +8,12 @@
 
 namespace esc::replica {
 
+// When room for messages runs out, the rest comes with another tick of the same time.
 void Group::tick(Nanos now) {
-  core_->tick(now, effects_);
-  handle_effects();
-  // Room for messages ran out: the rest comes with another tick of the same time.
-  while (core_has_more_ && !failed_) {
+  do {
     core_->tick(now, effects_);
     handle_effects();
-  }
+  } while (core_has_more_ && !failed_);
 }
 
 // Carries out what the core asked for. The few fields that matter are taken out first: what follows may

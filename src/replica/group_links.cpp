@@ -33,8 +33,8 @@ std::uint32_t Group::message_bytes_max() const {
       align_up(std::uint64_t{ring_.frame_bytes_max()} + 64 * kKiB, kBlockBytes));
 }
 
-Status Group::open_links() {
-  if (options_.peers.empty()) return {};
+void Group::open_links() {
+  if (options_.peers.empty()) return;
   peer::LinkOptions options;
   options.cluster_name = options_.cluster_name;
   options.cluster_id = options_.cluster_id;
@@ -49,7 +49,6 @@ Status Group::open_links() {
     senders_.push_back(std::make_unique<PeerSender>(peer.node, message_bytes_max()));
     links_->set_peer(peer);
   }
-  return {};
 }
 
 PeerSender* Group::sender(NodeId peer) {

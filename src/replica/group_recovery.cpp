@@ -147,7 +147,7 @@ Status Group::recover(const std::function<void()>& pump) {
   replaying_ = false;
   wal_->release_through(checkpoint.applied);
   checkpointer_->recovered(checkpoint.applied, env_.clock.now());
-  if (Status status = open_links(); !status) return status;
+  open_links();
   log_.info("group_recovered", {{"group", options_.id},
                                 {"checkpoint", checkpoint.applied},
                                 {"last_index", replay.last_index},

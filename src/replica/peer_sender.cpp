@@ -11,8 +11,6 @@ constexpr std::uint64_t kSendBytesMax = 1 * kMiB;  // of one gathered send; one 
 
 }  // namespace
 
-PeerSender::~PeerSender() = default;
-
 void PeerSender::queue(const raft::Message& message) {
   const auto* append = std::get_if<raft::AppendEntries>(&message.payload);
   if (append != nullptr && append->count > 0) {

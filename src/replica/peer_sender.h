@@ -24,7 +24,6 @@ class PeerSender {
   // `message_bytes_max` bounds the entries of one message and holds the largest frame.
   PeerSender(NodeId peer, std::uint32_t message_bytes_max)
       : peer_(peer), message_bytes_max_(message_bytes_max) {}
-  ~PeerSender();
   PeerSender(const PeerSender&) = delete;
   PeerSender& operator=(const PeerSender&) = delete;
 

@@ -1,27 +1,10 @@
 // Steady state takes nothing from the heap: counted, not assumed.
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <memory>
-#include <new>
 
+#include "allocation_counter.h"
 #include "esc/raft/core.h"
-
-namespace {
-std::size_t allocations = 0;
-}
-
-[[gnu::noinline]] void* operator new(std::size_t size) {
-  ++allocations;
-  if (void* block = std::malloc(size)) return block;
-  throw std::bad_alloc();
-}
-[[gnu::noinline]] void operator delete(void* block) noexcept {
-  std::free(block);
-}
-[[gnu::noinline]] void operator delete(void* block, std::size_t) noexcept {
-  std::free(block);
-}
 
 namespace esc::raft {
 namespace {
@@ -40,7 +23,7 @@ TEST(Allocation, a_single_voter_proposes_and_commits_without_the_heap) {
     effects->clear();
     core->persisted(core->mark(), *effects);
   }
-  const std::size_t before = allocations;
+  const std::uint64_t before = allocations;
   for (int i = 0; i < 20000; ++i) {
     effects->clear();
     ASSERT_TRUE(core->propose({.count = 4, .bytes = 2048}, *effects).has_value());
@@ -100,7 +83,7 @@ TEST(Allocation, three_nodes_replicate_and_commit_without_the_heap) {
     pump();
   }
   Core& leads = *leader();
-  const std::size_t before = allocations;
+  const std::uint64_t before = allocations;
   for (int i = 0; i < 5000; ++i) {
     ASSERT_TRUE(leads.propose({.count = 4, .bytes = 2048}, *effects).has_value());
     collect(leads);

@@ -39,8 +39,7 @@ struct EntryRecord {
   bool applied = false;     // written to a segment, or a command carried out; or superseded
   bool superseded = false;  // truncated by a new leader: not part of the log any more
   PartitionId partition_id;
-  Partition* partition =
-      nullptr;  // of a batch once its offsets are taken; null once the partition is deleted
+  Partition* partition = nullptr;  // of a batch that holds its offsets; null once the partition is deleted
   Offset base_offset;
   Offset last_offset;
   WallMs max_timestamp = 0;

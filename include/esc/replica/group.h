@@ -2,10 +2,8 @@
 // the replicated state machine of its partitions. A single node is a group of one voter; nothing here is
 // special about it.
 //
-//   append_*() --> frame ring --> WAL write --> durable --> core --> committed --> visible to readers,
-//   answers messages of the leader -^ |                         ^                   '-> segment files -->
-//   checkpoint
-//                             '--> sends to followers --'
+//   append_*() -----------> frame ring --> WAL write --> durable --> core --> committed --> readers, answers
+//   messages of the leader ----^  '--> sends to followers, in parallel      '--> segment files
 //
 // Threading: one core, which calls do_work() once per loop turn. Memory: the ring's block is given; the data
 // path allocates nothing. Errors: busy (ring full, try again after do_work), no_space (disk full,
@@ -261,7 +259,7 @@ class Group final : private peer::LinkHandler {
   void on_message(const raft::Message& message, ByteView payload) override;
   void on_service(NodeId from, peer::Service service, ByteView payload) override;
   void on_sent(NodeId peer) override;
-  [[nodiscard]] Status open_links();
+  void open_links();
   [[nodiscard]] std::uint32_t message_bytes_max() const;
   [[nodiscard]] PeerSender* sender(NodeId peer);
   [[nodiscard]] bool room_for(ByteView entries, std::uint32_t count);

@@ -84,8 +84,15 @@ def acknowledges(node, topic, partition):
         return False
 
 
-def partition_of_the_leader(context, cut, heal):
+def partition_of_the_leader(context, hears, is_heard):
     """The old leader can be reached by clients all the time, but not (or one way only) by its peers."""
+    def each_direction(action, number):
+        for other in network.others(number):
+            if not is_heard:
+                action(number, other)
+            if not hears:
+                action(other, number)
+
     network, cluster = cluster_in(context)
     load = Load(cluster, reorders=True)
     cluster.create_topic("probe", 3)
@@ -94,13 +101,13 @@ def partition_of_the_leader(context, cut, heal):
         old = cluster[number]
         led = [p for p, n in enumerate(cluster.leaders("probe")) if n == number]
         began = time.monotonic() * 1000
-        cut(network, number)
+        each_direction(network.cut, number)
         eventually(lambda: not acknowledges(old, "probe", led[0]), 5, 0.05, "the old leader stops acknowledging")
         eventually(lambda: _leaders_of(cluster, number), 10, 0.05, "the others elect leaders")
         load.wait_progress(what="acknowledgements by the majority")
         check(not any(acknowledges(old, "probe", p) for p in range(3)), "the cut-off node acknowledges")
         gap = max(load.longest_gap_ms(p, began) for p in range(3))
-        heal(network, number)
+        each_direction(network.heal, number)
         load.run(1.5)
         load.wait_progress(what="acknowledgements after the partition healed")
         context.note(f"leader {number} cut off: longest pause of acknowledgements {gap:.0f} ms")
@@ -126,43 +133,17 @@ def _leaders_of(cluster, without):
 
 @test(timeout=90, long_timeout=400)
 def leader_cut_off_both_ways(context):
-    def cut(network, number):
-        for other in network.others(number):
-            network.cut(number, other)
-            network.cut(other, number)
-
-    def heal(network, number):
-        for other in network.others(number):
-            network.heal(number, other)
-            network.heal(other, number)
-
-    partition_of_the_leader(context, cut, heal)
+    partition_of_the_leader(context, hears=False, is_heard=False)
 
 
 @test(timeout=90, long_timeout=400)
 def leader_that_hears_but_is_not_heard(context):
-    def cut(network, number):
-        for other in network.others(number):
-            network.cut(number, other)
-
-    def heal(network, number):
-        for other in network.others(number):
-            network.heal(number, other)
-
-    partition_of_the_leader(context, cut, heal)
+    partition_of_the_leader(context, hears=True, is_heard=False)
 
 
 @test(timeout=90, long_timeout=400)
 def leader_that_is_heard_but_does_not_hear(context):
-    def cut(network, number):
-        for other in network.others(number):
-            network.cut(other, number)
-
-    def heal(network, number):
-        for other in network.others(number):
-            network.heal(other, number)
-
-    partition_of_the_leader(context, cut, heal)
+    partition_of_the_leader(context, hears=False, is_heard=True)
 
 
 @test(timeout=90, long_timeout=400)
