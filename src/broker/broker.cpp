@@ -192,6 +192,7 @@ void Broker::protocol_error(Request& request, std::string_view what) {
   const wire::ApiInfo* api = request.header.api;
   log_.log_limited(client_limiter_, obs::Level::warn, "client_closed",
                    {{"reason", what},
+                    {"client", request.connection == nullptr ? std::string() : request.connection->address()},
                     {"api", api == nullptr ? std::string_view("unknown") : api->name},
                     {"version", request.header.version},
                     {"client_id", request.header.client_id.value_or("")},
@@ -279,7 +280,8 @@ void Broker::evict_stalled(Nanos now) {
     metrics_.evictions.add();
     log_.log_limited(
         client_limiter_, obs::Level::warn, "client_evicted",
-        {{"reason", connection.sending() ? "does not read its answers" : "does not finish its request"},
+        {{"client", connection.address()},
+         {"reason", connection.sending() ? "does not read its answers" : "does not finish its request"},
          {"holds_bytes", connection.sending() ? connection.sending_bytes() : connection.partial_bytes()},
          {"stalled_ms", (now - connection.last_progress()) / kMillisecond},
          {"evictions_total", metrics_.evictions.value()}});

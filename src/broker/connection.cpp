@@ -107,6 +107,7 @@ bool Connection::begin_frame(ByteView& bytes) {
     const auto announced = load_be<std::int32_t>(prefix_.data());
     broker_.log().log_limited(broker_.client_limiter(), obs::Level::warn, "client_closed",
                               {{"reason", size.error().reason},
+                               {"client", address()},
                                {"announced_bytes", announced},
                                {"request_bytes_max", broker_.options().request_bytes_max},
                                {"protocol_errors_total", broker_.metrics().protocol_errors.value()}});

@@ -38,6 +38,8 @@ class Connection : public io::ConnectionHandler, public ListNode<Connection> {
   void hurry();
   // Memory may have become free.
   void retry();
+  // Of the client, for people; empty when it has gone. A system call.
+  [[nodiscard]] std::string address() const { return broker_.env().net.peer_address(id_); }
   // No earlier request of this connection is unanswered.
   [[nodiscard]] bool is_first(const Request& request) { return &requests_.front() == &request; }
   [[nodiscard]] MemoryWaiter& memory_waiter() { return memory_waiter_; }

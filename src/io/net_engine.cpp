@@ -265,6 +265,11 @@ void NetEngine::set_peer_timeout(ConnectionId id, std::uint32_t timeout_ms) {
   if (connection != nullptr && !connection->closing) watch_peer(connection->fd, timeout_ms);
 }
 
+std::string NetEngine::peer_address(ConnectionId id) {
+  const Connection* const connection = table_.find(id);
+  return connection == nullptr ? std::string() : peer_of(connection->fd);
+}
+
 void NetEngine::begin_close(Connection& connection, Errc reason) {
   if (connection.closing) return;
   connection.closing = true;

@@ -41,6 +41,7 @@ class NetEngine {
   void close(ConnectionId id);
   void detach(ConnectionId id);
   void set_peer_timeout(ConnectionId id, std::uint32_t timeout_ms);
+  [[nodiscard]] std::string peer_address(ConnectionId id);
 
   void complete_accept(const Completion& completion);
   void complete_receive(const Completion& completion);

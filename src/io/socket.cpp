@@ -100,6 +100,20 @@ Result<ListeningSocket> open_listening_socket(const std::string& host, std::uint
   return ListeningSocket{.fd = fd, .port = bound_port(fd)};
 }
 
+std::string peer_of(int fd) {
+  SocketAddress address;
+  address.bytes = sizeof address.storage;
+  char host[NI_MAXHOST];
+  char port[NI_MAXSERV];
+  if (::getpeername(fd, reinterpret_cast<sockaddr*>(&address.storage), &address.bytes) != 0 ||
+      ::getnameinfo(address.get(), address.bytes, host, sizeof host, port, sizeof port,
+                    NI_NUMERICHOST | NI_NUMERICSERV) != 0) {
+    return {};
+  }
+  const bool v6 = address.storage.ss_family == AF_INET6;
+  return (v6 ? "[" + std::string(host) + "]" : std::string(host)) + ":" + port;
+}
+
 void tune_stream(int fd, std::uint32_t user_timeout_ms) {
   set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
   set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, static_cast<int>(user_timeout_ms));

@@ -27,6 +27,8 @@ struct ListeningSocket {
 };
 [[nodiscard]] Result<ListeningSocket> open_listening_socket(const std::string& host, std::uint16_t port,
                                                             std::uint32_t backlog);
+// "192.0.2.1:9092", "[2001:db8::1]:9092"; empty when the socket is not connected.
+[[nodiscard]] std::string peer_of(int fd);
 // Latency and liveness options of an established connection; failures are ignored (not TCP, say).
 void tune_stream(int fd, std::uint32_t user_timeout_ms);
 // Probes the other machine every second when idle, and gives it up after `timeout_ms` without an answer.

@@ -295,6 +295,11 @@ void SimLoop::set_peer_timeout(io::ConnectionId connection, std::uint32_t timeou
   if (Network::EndPtr* end = find(connection)) network_.watch_peer(*end, Nanos{timeout_ms} * kMillisecond);
 }
 
+std::string SimLoop::peer_address(io::ConnectionId connection) {
+  const Network::EndPtr* const end = find(connection);
+  return end == nullptr ? std::string() : "host " + std::to_string((*end)->peer_host);
+}
+
 void SimLoop::release(io::ReceiveLoan loan) {
   ESC_ASSERT(loan.buffer < buffers_.size() && buffers_[loan.buffer].lent);
   Buffer& buffer = buffers_[loan.buffer];

@@ -93,6 +93,8 @@ class Net {
   // Drops the connection (on_closed with Errc::timeout) when the other machine has acknowledged nothing
   // for about this long, idle or not. Without it the limits of the loop's options hold, which suit clients.
   virtual void set_peer_timeout(ConnectionId, std::uint32_t /*timeout_ms*/) {}
+  // The other side's numeric address and port, for people; empty when the connection is gone. A system call.
+  [[nodiscard]] virtual std::string peer_address(ConnectionId) { return {}; }
 };
 
 }  // namespace esc::io

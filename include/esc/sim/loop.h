@@ -100,6 +100,7 @@ class SimLoop final : public io::Loop {
   void close(io::ConnectionId connection) override;
   void detach(io::ConnectionId connection) override;
   void set_peer_timeout(io::ConnectionId connection, std::uint32_t timeout_ms) override;
+  [[nodiscard]] std::string peer_address(io::ConnectionId connection) override;
 
   // io::Clock
   Nanos now() const override { return now_; }

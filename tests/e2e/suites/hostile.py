@@ -110,6 +110,7 @@ def garbage_closes_the_connection_and_is_logged_with_a_count(context):
     check_memory(server, "garbage")
     lines = [line for line in server.log().splitlines() if "client_closed" in line and "protocol_errors_total=" in line]
     check(lines, "the log does not tell, with a count, that connections were closed")
+    check(any("client=127.0.0.1:" in line for line in lines), "the log does not tell which client it was")
     check(len(server.log().splitlines()) < 600, "the log is flooded: one line must stand for many")
     context.note(f"{healthy.rounds} healthy round trips, slowest {healthy.slowest * 1000:.0f} ms; {len(lines)} log lines")
 
