@@ -29,7 +29,7 @@ Id id_of(std::uint64_t number) {
   return make_id({1, 2}, text);
 }
 
-// `ids` ids in eight slices of log time, the sealed ones on disk.
+// `ids` ids in four slices or more of log time, the sealed ones on disk.
 std::unique_ptr<Window> full_window(std::int64_t ids, const Limits& limits) {
   auto window = std::make_unique<Window>();
   for (std::int64_t i = 0; i < ids; ++i) {
@@ -108,6 +108,7 @@ void take_note(benchmark::State& state) {
     state.ResumeTiming();
     for (const Id& id : ids) benchmark::DoNotOptimize(pending.insert(id, {Offset(offset), Index(1)}));
     window.begin(offset / 1000, kHour);
+    for (const Id& id : ids) window.prefetch_for_insert(id);
     for (const Id& id : ids) {
       pending.erase(id);
       window.insert(id, Offset(++offset));

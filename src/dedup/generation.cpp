@@ -1,7 +1,6 @@
 #include "esc/dedup/generation.h"
 
 #include <algorithm>
-#include <bit>
 #include <limits>
 
 #include "esc/base/assert.h"
@@ -20,7 +19,7 @@ static_assert(std::endian::native == std::endian::little, "entries are written a
 std::uint64_t Generation::memory_bytes() const {
   const auto held =
       std::count_if(chunks_.begin(), chunks_.end(), [](const auto& chunk) { return chunk != nullptr; });
-  return cells_.capacity() * sizeof(std::uint64_t) + static_cast<std::uint64_t>(held) * sizeof(Chunk);
+  return cells_.capacity() * (sizeof(std::uint64_t) + 1) + static_cast<std::uint64_t>(held) * sizeof(Chunk);
 }
 
 bool Generation::accepts(Offset offset, WallMs time) const {
@@ -41,41 +40,58 @@ void Generation::insert(Id id, Offset offset, WallMs time) {
 // A cell of the same id moves on to the new entry. The slice that is being filled has its entries in memory.
 void Generation::index(Id id, std::uint32_t position) {
   if ((cells_used_ + 1) * 4 > cells_.size() * 3) grow();
-  const std::size_t mask = cells_.size() - 1;
   const std::uint64_t fragment = id.high >> kPositionBits;
-  const std::uint64_t cell = (fragment << kPositionBits) | (position + 1);
-  for (std::size_t at = home(id.high);; at = (at + 1) & mask) {
-    std::uint64_t& here = cells_[at];
-    if (here != 0) {
-      if (here >> kPositionBits != fragment) continue;
-      if (entry(position_of(here))->id != id) continue;
-    } else {
-      ++cells_used_;
+  const std::uint64_t cell = (fragment << kPositionBits) | position;
+  const std::uint8_t tag = tag_of(id);
+  const std::size_t mask = cells_.size() - 1;
+  for (std::size_t at = home(id.high);; at = (at + kGroup) & mask) {
+    const __m128i tags = group(at);
+    for (unsigned match = matching(tags, tag); match != 0; match &= match - 1) {
+      std::uint64_t& here = cells_[at + static_cast<unsigned>(std::countr_zero(match))];
+      if (here >> kPositionBits != fragment || entry(position_of(here))->id != id) continue;
+      here = cell;
+      return;
     }
-    here = cell;
-    return;
+    if (const unsigned free = free_cells(tags); free != 0) {
+      const std::size_t slot = at + static_cast<unsigned>(std::countr_zero(free));
+      tags_[slot] = tag;
+      cells_[slot] = cell;
+      ++cells_used_;
+      return;
+    }
   }
 }
 
-void Generation::place(std::uint64_t cell) {
+void Generation::place(std::uint64_t cell, std::uint8_t tag) {
   const std::size_t mask = cells_.size() - 1;
   std::size_t at = home(cell);
-  while (cells_[at] != 0) at = (at + 1) & mask;
+  while (free_cells(group(at)) == 0) at = (at + kGroup) & mask;
+  at += static_cast<unsigned>(std::countr_zero(free_cells(group(at))));
+  tags_[at] = tag;
   cells_[at] = cell;
 }
 
 // Homes keep their order when the index doubles, so this reads and writes in sequence.
 void Generation::grow() {
-  std::vector<std::uint64_t> old(cells_.empty() ? kCellsFirst : cells_.size() * 2);
-  old.swap(cells_);
-  shift_ = 64U - static_cast<unsigned>(std::countr_zero(cells_.size()));
-  for (const std::uint64_t cell : old) {
-    if (cell != 0) place(cell);
+  const std::size_t cells = cells_.empty() ? kCellsFirst : cells_.size() * 2;
+  std::vector<std::uint64_t> old_cells(cells);
+  std::vector<std::uint8_t> old_tags(cells, kFree);
+  old_cells.swap(cells_);
+  old_tags.swap(tags_);
+  shift_ = 64U - static_cast<unsigned>(std::countr_zero(cells / kGroup));
+  for (std::size_t at = 0; at < old_cells.size(); ++at) {
+    if (old_tags[at] != kFree) place(old_cells[at], old_tags[at]);
   }
 }
 
 void Generation::prefetch(Id id) const {
-  if (!cells_.empty()) __builtin_prefetch(&cells_[home(id.high)]);
+  if (!cells_.empty()) __builtin_prefetch(&tags_[home(id.high)]);
+}
+
+void Generation::prefetch_for_insert(Id id) const {
+  if (cells_.empty()) return;
+  __builtin_prefetch(&tags_[home(id.high)], 1);
+  __builtin_prefetch(&cells_[home(id.high)], 1);
 }
 
 void Generation::take_unflushed(std::vector<std::byte>& out) {

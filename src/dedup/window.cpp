@@ -8,7 +8,8 @@
 namespace esc::dedup {
 namespace {
 
-constexpr std::int64_t kSlices = 8;  // of a window
+// Of a window. More would forget in smaller steps and cost more per lookup: each has an index of its own.
+constexpr std::int64_t kSlices = 4;
 constexpr std::int64_t kSliceMsMin = 1000;
 constexpr std::uint64_t kSliceEntriesMin = 1024;
 constexpr std::uint8_t kStateVersion = 1;

@@ -111,7 +111,7 @@ TEST(Window, ids_leave_by_whole_slices_when_their_window_has_passed) {
   Window window;
   for (int i = 0; i < 100; ++i) commit(window, static_cast<std::uint64_t>(i), i, 1000 + i * 1000);
   EXPECT_GE(window.ids(), 60U);
-  EXPECT_LE(window.ids(), 60U + 8);
+  EXPECT_LE(window.ids(), 60U + 15);
   EXPECT_EQ(window.ids() + window.expired(), 100U);
   EXPECT_EQ(window.evicted(), 0U);
   EXPECT_LE(window.generations(), 10U);
@@ -125,7 +125,7 @@ TEST(Window, bytes_max_forgets_the_oldest_early_and_says_so) {
   for (std::int64_t i = 0; i < 2 * capacity; ++i)
     commit(window, static_cast<std::uint64_t>(i), i, 1000, small);
   EXPECT_LE(window.ids() * kBytesPerId, kBytesMin);
-  EXPECT_GE(window.ids() * kBytesPerId, kBytesMin * 7 / 8);
+  EXPECT_GE(window.ids() * kBytesPerId, kBytesMin * 3 / 4);
   EXPECT_GT(window.evicted(), 0U);
   EXPECT_FALSE(duplicate(window, 0, 1000, files, small));
   EXPECT_TRUE(duplicate(window, static_cast<std::uint64_t>(2 * capacity - 1), 1000, files, small));
