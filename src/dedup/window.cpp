@@ -78,6 +78,10 @@ void Window::forget_oldest() {
   generations_.erase(generations_.begin());
 }
 
+void Window::clear() {
+  while (!generations_.empty()) forget_oldest();
+}
+
 std::uint64_t Window::memory_bytes() const {
   std::uint64_t bytes = 0;
   for (const auto& generation : generations_) bytes += generation->memory_bytes();

@@ -73,6 +73,8 @@ class Window {
     if (!generations_.empty()) generations_.back()->prefetch_for_insert(id);
   }
   void insert(Id id, Offset offset);
+  // Forgets everything: the partition is gone.
+  void clear();
 
   // --- state -----------------------------------------------------------------------------------
 

@@ -11,10 +11,13 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "esc/base/ids.h"
 #include "esc/base/intrusive_list.h"
+#include "esc/dedup/pending.h"
+#include "esc/dedup/window.h"
 #include "esc/replica/frame_ring.h"
 #include "esc/store/partition_log.h"
 
@@ -36,6 +39,21 @@ struct Retention {
   std::int64_t ms = -1;
   std::int64_t bytes = -1;
   bool operator==(const Retention&) const = default;
+};
+
+// The event ids of a batch on a topic that drops duplicates: one per record, none() for a record without.
+// Empty: the topic does not, or no record has one.
+struct BatchIds {
+  std::span<const dedup::Id> ids;
+  dedup::Limits limits;
+};
+// Uncompressed records of one batch, where they have to be looked into.
+inline constexpr std::size_t kBatchPlainBytesMax = 16 * kMiB;
+
+// What a partition knows of event ids; made when the first one comes.
+struct PartitionIds {
+  dedup::Window window;    // committed
+  dedup::Pending pending;  // appended by this leader
 };
 
 // Somebody waits for committed bytes of a partition (a parked fetch). Owned by the waiter, who unlinks it.
@@ -68,6 +86,8 @@ class Partition : public ListNode<Partition> {
 
   [[nodiscard]] const Retention& retention() const { return retention_; }
   void set_retention(const Retention& retention) { retention_ = retention; }
+  // Null: no record with an event id has come yet.
+  [[nodiscard]] const PartitionIds* event_ids() const { return ids_.get(); }
   void add_waiter(FetchWaiter& waiter) { waiters_.push_back(waiter); }
 
  private:
@@ -78,6 +98,7 @@ class Partition : public ListNode<Partition> {
   Offset next_offset_{0};
   Offset high_watermark_{0};
   Retention retention_;
+  std::unique_ptr<PartitionIds> ids_;
   bool deleted_ = false;
   Index deleted_at_;
   enum class Burial : std::uint8_t { none, digging, done };
