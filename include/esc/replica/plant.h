@@ -16,6 +16,9 @@ enum class Plant : std::uint8_t {
   checkpoint_past_durable,       // lets the checkpoint cover what the own log does not have yet
   checkpoint_without_sync,       // writes the checkpoint without syncing the segment files
   offsets_kept_at_step_down,     // does not take back the offsets of what was not committed
+  producers_not_in_checkpoint,   // forgets idempotent producers with every restart and snapshot
+  duplicate_without_commit,      // acknowledges a repeated batch before the original is committed
+  producers_kept_at_step_down,   // still counts batches as seen that were lost with leadership
 };
 
 }  // namespace esc::replica
