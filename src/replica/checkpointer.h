@@ -49,6 +49,7 @@ class Checkpointer {
   std::uint32_t sync_some();
   void on_synced(Errc code);
   void start_file();
+  void write_file();
   void submit_step(Step step);
   void on_step_done();
   void give_up(Errc code, const char* what);
@@ -68,6 +69,7 @@ class Checkpointer {
   std::uint32_t syncs_in_flight_ = 0;
   Errc error_ = Errc::ok;
   std::array<Sync, 8> syncs_;
+  std::vector<ForgottenIds> forgotten_;  // files that the coming checkpoint does not name
   Checkpoint checkpoint_;  // reused, keeps its capacity
   std::vector<std::byte> bytes_;
   io::DiskOp op_;

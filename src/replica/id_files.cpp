@@ -11,10 +11,11 @@ namespace esc::replica {
 
 void IdFiles::write(Done done, void* context) {
   ESC_ASSERT(!writing_);
+  if (parts_.empty()) return done(context, Errc::ok);
   writing_ = true;
   done_ = done;
   context_ = context;
-  write_step(parts_.empty() ? Step::sync_directory : Step::open);
+  write_step(Step::open);
 }
 
 void IdFiles::write_step(Step step) {

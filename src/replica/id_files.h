@@ -38,7 +38,7 @@ class IdFiles {
   // --- writing -----------------------------------------------------------------------------------
 
   // Everything given so far becomes durable, then `done`. What an error has kept from it is tried again with the
-  // next call. One at a time.
+  // next call. One at a time. Without anything to write `done` runs at once.
   void add(PartitionId partition, dedup::Window::Unflushed what) {
     parts_.push_back({partition, std::move(what)});
   }
@@ -126,7 +126,6 @@ class IdFiles {
 
   std::deque<Part> parts_;
   bool writing_ = false;
-  bool created_ = false;  // a file, since the directory was synced
   Step step_ = Step::open;
   Errc error_ = Errc::ok;
   std::string path_;

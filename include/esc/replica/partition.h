@@ -13,6 +13,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "esc/base/ids.h"
 #include "esc/base/intrusive_list.h"
@@ -64,6 +65,13 @@ struct FetchWaiter : ListNode<FetchWaiter> {
   void* context = nullptr;
 };
 
+// The first record of a leader epoch.
+struct EpochStart {
+  std::int32_t epoch = -1;
+  Offset start;
+  bool operator==(const EpochStart&) const = default;
+};
+
 class Partition : public ListNode<Partition> {
  public:
   Partition(PartitionIdentity identity, std::unique_ptr<store::PartitionLog> log)
@@ -88,6 +96,11 @@ class Partition : public ListNode<Partition> {
   void set_retention(const Retention& retention) { retention_ = retention; }
   // Null: no record with an event id has come yet.
   [[nodiscard]] const PartitionIds* event_ids() const { return ids_.get(); }
+  // The server stamps records with its own time as it appends them (message.timestamp.type).
+  void set_log_append_time(bool on) { log_append_time_ = on; }
+  [[nodiscard]] bool log_append_time() const { return log_append_time_; }
+  // Of the committed records, ascending.
+  [[nodiscard]] const std::vector<EpochStart>& epochs() const { return epochs_; }
   void add_waiter(FetchWaiter& waiter) { waiters_.push_back(waiter); }
 
  private:
@@ -99,6 +112,9 @@ class Partition : public ListNode<Partition> {
   Offset high_watermark_{0};
   Retention retention_;
   std::unique_ptr<PartitionIds> ids_;
+  bool log_append_time_ = false;
+  std::vector<EpochStart> epochs_;
+  Index memory_through_{0};  // entries up to here have changed what is remembered; see group_producers.cpp
   bool deleted_ = false;
   Index deleted_at_;
   enum class Burial : std::uint8_t { none, digging, done };
