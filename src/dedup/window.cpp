@@ -111,6 +111,12 @@ std::vector<std::uint64_t> Window::take_forgotten() {
   return std::exchange(forgotten_, {});
 }
 
+std::vector<std::uint64_t> Window::live() const {
+  std::vector<std::uint64_t> serials;
+  for (const auto& generation : generations_) serials.push_back(generation->serial());
+  return serials;
+}
+
 void Window::save(std::vector<std::byte>& out) const {
   ByteWriter writer(out);
   writer.number(kStateVersion);

@@ -26,6 +26,8 @@ class Checkpointer {
   // The state now in the files is a snapshot at `index`: makes it durable, then Group::snapshot_installed.
   // Only when idle().
   void install(Index index, Term term, const raft::Configuration& configuration);
+  // A file that the next checkpoint does not name.
+  void forget(const ForgottenIds& ids) { forgotten_.push_back(ids); }
   // After recovery: what the newest checkpoint file covers.
   void recovered(Index applied, Nanos now);
 
@@ -70,7 +72,7 @@ class Checkpointer {
   Errc error_ = Errc::ok;
   std::array<Sync, 8> syncs_;
   std::vector<ForgottenIds> forgotten_;  // files that the coming checkpoint does not name
-  Checkpoint checkpoint_;  // reused, keeps its capacity
+  Checkpoint checkpoint_;                // reused, keeps its capacity
   std::vector<std::byte> bytes_;
   io::DiskOp op_;
   io::FileHandle file_;

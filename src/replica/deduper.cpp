@@ -23,8 +23,8 @@ class Source final : public dedup::EntrySource {
 
 }  // namespace
 
-std::expected<Sifted, Errc> Deduper::sift(Partition& partition, PartitionIds& ids, Offset next, ByteView batch,
-                                          const BatchIds& given, WallMs now) {
+std::expected<Sifted, Errc> Deduper::sift(Partition& partition, PartitionIds& ids, Offset next,
+                                          ByteView batch, const BatchIds& given, WallMs now) {
   if (drop_size_ < given.ids.size()) {
     drop_size_ = std::max<std::size_t>(given.ids.size(), 1024);
     drop_ = std::make_unique<bool[]>(drop_size_);

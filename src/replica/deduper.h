@@ -1,8 +1,9 @@
-// Finds the duplicates in a batch that is about to be appended, and takes them out of it. Private to the group.
+// Finds the duplicates in a batch that is about to be appended, and takes them out of it. Private to the
+// group.
 //
-// An id counts as seen when a committed record within the window has it (the partition's Window), when a record
-// that is appended and not committed has it (Pending: the duplicate then waits for that commit), or when an earlier
-// record of the same batch has it.
+// An id counts as seen when a committed record within the window has it (the partition's Window), when a
+// record that is appended and not committed has it (Pending: the duplicate then waits for that commit), or
+// when an earlier record of the same batch has it.
 //
 // Threading: the group's core. Memory: buffers for the largest batch that had to be rewritten so far.
 #pragma once
@@ -18,10 +19,10 @@ namespace esc::replica {
 
 // What is left of a batch.
 struct Sifted {
-  ByteView batch;                 // without its duplicates; the given one when it has none
-  std::uint32_t duplicates = 0;   // all of them: `batch` is empty
-  Offset first_original{-1};      // of the first record, if that is a duplicate
-  Offset newest_original{-1};     // of all duplicates
+  ByteView batch;                // without its duplicates; the given one when it has none
+  std::uint32_t duplicates = 0;  // all of them: `batch` is empty
+  Offset first_original{-1};     // of the first record, if that is a duplicate
+  Offset newest_original{-1};    // of all duplicates
 };
 
 class Deduper {

@@ -134,7 +134,8 @@ std::expected<std::uint64_t, Errc> Group::write_batch(Partition& partition, cons
   wire::stamp_base_offset(body, partition.next_offset_.value());
   wire::stamp_leader_epoch(body, static_cast<std::int32_t>(core_->term().value()));
   if (partition.log_append_time_) wire::stamp_log_append_time(body, env_.clock.wall_ms());
-  fill(*allocation, logfmt::EntryKind::batch, partition.id(), static_cast<std::uint32_t>(body_bytes), next_index());
+  fill(*allocation, logfmt::EntryKind::batch, partition.id(), static_cast<std::uint32_t>(body_bytes),
+       next_index());
   if (with_ids) write_ids(allocation->sequence, batch_bytes, sifted.duplicates, ids.limits);
   register_batch(allocation->sequence, partition);
   return allocation->sequence;

@@ -47,8 +47,7 @@ std::expected<Sifted, Errc> Group::sift(Partition& partition, ByteView batch, co
   Sifted all;
   all.batch = batch;
   if (ids.ids.empty()) return all;
-  ESC_ASSERT(ids.ids.size() ==
-             static_cast<std::size_t>(wire::BatchView::parse(batch)->record_count()));
+  ESC_ASSERT(ids.ids.size() == static_cast<std::size_t>(wire::BatchView::parse(batch)->record_count()));
   const auto sifted = deduper_->sift(partition, ids_of(partition.ids_), partition.next_offset_, batch, ids,
                                      env_.clock.wall_ms());
   if (sifted) {
@@ -62,8 +61,8 @@ void Group::take_back_ids(Partition& partition, const BatchIds& ids) {
   if (!ids.ids.empty()) deduper_->take_back(*partition.ids_);
 }
 
-// Every record is a duplicate. An idempotent producer's sequence advances all the same, or its next batch would
-// be out of order.
+// Every record is a duplicate. An idempotent producer's sequence advances all the same, or its next batch
+// would be out of order.
 std::expected<Appended, Errc> Group::answer_dropped(Partition& partition, const Sifted& sifted,
                                                     const ProducerBatch* sequenced) {
   Appended answer{commit_, sifted.first_original, true, sifted.duplicates};
@@ -180,11 +179,13 @@ Status Group::load_id_files() {
     if (partition->ids_ == nullptr) continue;
     for (const dedup::Window::File& file : partition->ids_->window.files())
       names.push_back(IdFiles::name(partition->id(), file.generation));
-    if (Status status = files.load(env_.files, partition->id(), partition->ids_->window); !status) return status;
+    if (Status status = files.load(env_.files, partition->id(), partition->ids_->window); !status)
+      return status;
   }
   std::sort(names.begin(), names.end());
-  return files.remove_strangers(
-      env_.files, [&](const std::string& name) { return std::binary_search(names.begin(), names.end(), name); });
+  return files.remove_strangers(env_.files, [&](const std::string& name) {
+    return std::binary_search(names.begin(), names.end(), name);
+  });
 }
 
 EventIdStats Group::event_id_stats() const {

@@ -5,6 +5,7 @@
 #include "checkpoint_format.h"
 #include "esc/replica/group.h"
 #include "esc/wire/record_batch.h"
+#include "partition_memory.h"
 #include "producer_table.h"
 
 namespace esc::replica {
@@ -51,6 +52,17 @@ void note_epoch(std::vector<EpochStart>& epochs, std::int32_t epoch, Offset base
 }
 
 }  // namespace
+
+std::optional<ByteView> event_ids_section(ByteView memory) {
+  ByteReader reader(memory);
+  while (!reader.at_end()) {
+    const auto kind = static_cast<Section>(reader.number<std::uint8_t>());
+    const ByteView body = reader.blob();
+    if (reader.failed()) return std::nullopt;
+    if (kind == Section::duplicates) return body;
+  }
+  return std::nullopt;
+}
 
 // Errors: stale_epoch, out_of_order, busy (too many producers at once wait for their commit).
 std::expected<Appended, Errc> Group::answer_duplicate(const ProducerBatch& batch) {

@@ -208,10 +208,11 @@ Status IdFiles::load(io::Files& files, PartitionId partition, dedup::Window& win
     }
     files.close(*handle);
     if (!window.finish_loading(file.generation)) {
-      return fail(Errc::corruption, "the event ids in " + from +
-                                        " are not those that the checkpoint names (too short, or a wrong "
-                                        "checksum): restore the file from a copy, or replace this node's data "
-                                        "directory from its peers. Nothing was changed");
+      return fail(Errc::corruption,
+                  "the event ids in " + from +
+                      " are not those that the checkpoint names (too short, or a wrong "
+                      "checksum): restore the file from a copy, or replace this node's data "
+                      "directory from its peers. Nothing was changed");
     }
   }
   return {};

@@ -1,8 +1,8 @@
 // The files of event ids: <group>/ids/<partition>-<slice>.ids, one per slice of a partition's window.
 //
-// A file only grows, 24 bytes per id, in order of arrival, without a header: the checkpoint that names it says
-// how many of its ids count and what their checksum is. Written before each checkpoint, read to tell a duplicate
-// from an id that looks like it, removed when no checkpoint names it any more. docs/formats/ids.md.
+// A file only grows, 24 bytes per id, in order of arrival, without a header: the checkpoint that names it
+// says how many of its ids count and what their checksum is. Written before each checkpoint, read to tell a
+// duplicate from an id that looks like it, removed when no checkpoint names it any more. docs/formats/ids.md.
 //
 // Threading: the group's core; the static functions block and are for recovery. Memory: 1 MiB of blocks that
 // were read last, what waits to be written, what the batch at hand asks for.
@@ -37,8 +37,8 @@ class IdFiles {
 
   // --- writing -----------------------------------------------------------------------------------
 
-  // Everything given so far becomes durable, then `done`. What an error has kept from it is tried again with the
-  // next call. One at a time. Without anything to write `done` runs at once.
+  // Everything given so far becomes durable, then `done`. What an error has kept from it is tried again with
+  // the next call. One at a time. Without anything to write `done` runs at once.
   void add(PartitionId partition, dedup::Window::Unflushed what) {
     parts_.push_back({partition, std::move(what)});
   }
@@ -94,7 +94,9 @@ class IdFiles {
     PartitionId partition;
     dedup::Place place;
     auto operator<=>(const EntryKey&) const = default;
-    [[nodiscard]] BlockKey block() const { return {partition, place.generation, place.position / kBlockEntries}; }
+    [[nodiscard]] BlockKey block() const {
+      return {partition, place.generation, place.position / kBlockEntries};
+    }
   };
   struct Block {
     BlockKey key;

@@ -140,6 +140,7 @@ struct EventIdStats {
 struct ForgottenIds {
   PartitionId partition;
   std::uint64_t generation = 0;
+  bool operator==(const ForgottenIds&) const = default;
 };
 
 class Checkpointer;

@@ -72,6 +72,8 @@ struct EpochStart {
   bool operator==(const EpochStart&) const = default;
 };
 
+class SnapshotFetch;
+
 class Partition : public ListNode<Partition> {
  public:
   Partition(PartitionIdentity identity, std::unique_ptr<store::PartitionLog> log)
@@ -105,6 +107,7 @@ class Partition : public ListNode<Partition> {
 
  private:
   friend class Group;
+  friend class SnapshotFetch;
 
   PartitionIdentity identity_;
   std::unique_ptr<store::PartitionLog> log_;
