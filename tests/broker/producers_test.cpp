@@ -13,7 +13,8 @@ namespace {
 using wire::ErrorCode;
 using Init = wire::InitProducerIdResponse;
 
-Init init(World& world, std::optional<std::string_view> transactional = std::nullopt, std::int16_t version = 4) {
+Init init(World& world, std::optional<std::string_view> transactional = std::nullopt,
+          std::int16_t version = 4) {
   wire::InitProducerIdRequest request;
   if (transactional) request.transactional_id = *transactional;
   return world.call<Init>(request, version);
@@ -22,8 +23,8 @@ Init init(World& world, std::optional<std::string_view> transactional = std::nul
 std::vector<std::byte> batch_of(std::int64_t producer, std::int16_t epoch, std::int32_t sequence,
                                 int records = 2) {
   std::vector<std::byte> buffer(1024);
-  wire::BatchBuilder builder(
-      buffer, {.producer_id = producer, .producer_epoch = epoch, .base_sequence = sequence});
+  wire::BatchBuilder builder(buffer,
+                             {.producer_id = producer, .producer_epoch = epoch, .base_sequence = sequence});
   for (int i = 0; i < records; ++i)
     EXPECT_TRUE(builder.append(1, {}, wire::NullableBytes(as_bytes("value"))));
   buffer.resize(builder.finish().size());
@@ -109,7 +110,8 @@ TEST(Idempotence, a_repeated_batch_is_answered_with_the_original_offset_and_stor
 TEST(Idempotence, a_repeated_batch_waits_for_the_original) {
   World world(1);
   create_orders(world);
-  replica::Group& group = *world.groups[world.broker->directory().find("orders")->topic->partitions[0].group.value()];
+  replica::Group& group =
+      *world.groups[world.broker->directory().find("orders")->topic->partitions[0].group.value()];
   replica::Partition& partition = *group.partitions().front();
   const auto original = group.append_batch(partition, batch_of(7, 0, 0));
   const auto repeated = group.append_batch(partition, batch_of(7, 0, 0));

@@ -671,7 +671,8 @@ TEST(Group, a_failed_wal_write_ends_acknowledgement_and_what_was_acknowledged_su
 
 Bytes sequenced_batch(std::int32_t first_sequence, std::int32_t records) {
   Bytes buffer(4096);
-  wire::BatchBuilder builder(buffer, {.producer_id = 42, .producer_epoch = 3, .base_sequence = first_sequence});
+  wire::BatchBuilder builder(buffer,
+                             {.producer_id = 42, .producer_epoch = 3, .base_sequence = first_sequence});
   for (std::int32_t i = 0; i < records; ++i)
     EXPECT_TRUE(builder.append(1, {}, wire::NullableBytes(as_bytes("value"))));
   buffer.resize(builder.finish().size());
