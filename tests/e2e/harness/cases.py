@@ -17,7 +17,7 @@ from .server import Escd
 
 _TESTS = []
 MODULES = ("clients", "protocol_edges", "esctl", "startup", "damage", "disk_faults", "hostile", "chaos",
-           "cluster", "partitions", "local_cluster")
+           "cluster", "partitions", "local_cluster", "producers")
 
 
 class Skip(Exception):

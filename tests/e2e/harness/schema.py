@@ -227,6 +227,18 @@ rsp
     error_code int16
     error_message string
 
+api 22 InitProducerId flex 2
+req
+  transactional_id string
+  transaction_timeout_ms int32
+  producer_id int64 3+
+  producer_epoch int16 3+
+rsp
+  throttle_time_ms int32
+  error_code int16
+  producer_id int64
+  producer_epoch int16
+
 api 60 DescribeCluster flex 0
 req
   include_authorized_operations bool
