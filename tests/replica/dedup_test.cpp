@@ -63,7 +63,7 @@ struct World final : GroupListener {
     options.data_directory = "/data";
     options.wal.directory = "/wal";
     options.wal.segment_bytes = 256 * kKiB;
-    options.wal.initial_segment_bytes = 64 * kKiB;
+    options.wal.initial_segment_bytes = 256 * kKiB;
     options.wal.bytes_max = 4 * kMiB;
     options.frame_bytes_max = 64 * kKiB;
     options.checkpoint_bytes = 64 * kKiB;
