@@ -95,6 +95,11 @@ void Model::add(std::int32_t partition, const wire::BatchView& batch, const std:
   batches.emplace(base, std::move(fresh));
 }
 
+void Model::producer_id(std::int64_t id, const std::string& who) {
+  const auto [known, fresh] = producer_ids_.emplace(id, who);
+  if (!fresh) fail(fmt::format("producer id {} was given to {} and to {}", id, known->second, who));
+}
+
 void Model::acknowledged(std::int32_t partition, std::int64_t offset, std::uint64_t number) {
   ++acknowledgements_;
   const Place place{partition, offset};

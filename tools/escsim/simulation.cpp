@@ -59,7 +59,7 @@ class Simulation {
   std::vector<std::unique_ptr<Host>> hosts_;
   Faults faults_;
   Admin admin_;
-  std::vector<std::unique_ptr<Producer>> producers_;
+  std::vector<std::unique_ptr<Sender>> producers_;
   std::vector<std::unique_ptr<Consumer>> consumers_;
   Phase phase_ = Phase::chaos;
   Nanos phase_end_ = 0;
@@ -100,6 +100,10 @@ Simulation::Simulation(const SimulationOptions& options)
   for (std::uint32_t i = 0; i < scenario_.producers; ++i, ++host) {
     producers_.push_back(std::make_unique<Producer>(world_, host, "producer" + std::to_string(i),
                                                     prng_.fork(host), (i + 1) * 1'000'000ull));
+  }
+  for (std::uint32_t i = 0; i < scenario_.idempotent_producers; ++i, ++host) {
+    producers_.push_back(std::make_unique<IdempotentProducer>(world_, host, "idempotent" + std::to_string(i),
+                                                              prng_.fork(host), (i + 101) * 1'000'000ull));
   }
 }
 
