@@ -59,7 +59,7 @@ class Simulation {
   std::vector<std::unique_ptr<Host>> hosts_;
   Faults faults_;
   Admin admin_;
-  std::vector<std::unique_ptr<Producer>> producers_;
+  std::vector<std::unique_ptr<Sender>> producers_;
   std::vector<std::unique_ptr<Consumer>> consumers_;
   Phase phase_ = Phase::chaos;
   Nanos phase_end_ = 0;
@@ -100,6 +100,16 @@ Simulation::Simulation(const SimulationOptions& options)
   for (std::uint32_t i = 0; i < scenario_.producers; ++i, ++host) {
     producers_.push_back(std::make_unique<Producer>(world_, host, "producer" + std::to_string(i),
                                                     prng_.fork(host), (i + 1) * 1'000'000ull));
+  }
+  for (std::uint32_t i = 0; i < scenario_.idempotent_producers; ++i, ++host) {
+    producers_.push_back(std::make_unique<IdempotentProducer>(world_, host, "idempotent" + std::to_string(i),
+                                                              prng_.fork(host), (i + 101) * 1'000'000ull));
+  }
+  const auto pool = std::make_shared<EventPool>();
+  pool->recent.resize(static_cast<std::size_t>(scenario_.partitions));
+  for (std::uint32_t i = 0; i < scenario_.event_producers; ++i, ++host) {
+    producers_.push_back(std::make_unique<EventProducer>(world_, host, "events" + std::to_string(i),
+                                                         prng_.fork(host), (i + 201) * 1'000'000ull, pool));
   }
 }
 
