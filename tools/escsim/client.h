@@ -162,8 +162,8 @@ struct EventPool {
   std::vector<std::deque<std::uint64_t>> recent;
 };
 
-// Sends events, each with its number as event id, and sends those of late again, its own and others', whether they
-// were acknowledged or not. Each may stand once, and what was acknowledged must stand.
+// Sends events, each with its number as event id, and sends those of late again, its own and others', whether
+// they were acknowledged or not. Each may stand once, and what was acknowledged must stand.
 class EventProducer final : public Sender {
  public:
   EventProducer(World& world, std::uint32_t host_number, std::string name, Prng prng,

@@ -10,9 +10,7 @@ constexpr std::size_t kRecent = 40;
 
 EventProducer::EventProducer(World& world, std::uint32_t host_number, std::string name, Prng prng,
                              std::uint64_t first_number, std::shared_ptr<EventPool> pool)
-    : Sender(world, host_number, std::move(name), prng),
-      next_number_(first_number),
-      pool_(std::move(pool)) {}
+    : Sender(world, host_number, std::move(name), prng), next_number_(first_number), pool_(std::move(pool)) {}
 
 Nanos EventProducer::work(Nanos now) {
   if (stopping()) return INT64_MAX;
