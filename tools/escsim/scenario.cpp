@@ -68,6 +68,14 @@ void choose_ambush(Scenario& s, Prng prng) {
     *every = prng.chance(1, 2) ? 0 : *every * 3;
 }
 
+// None, all or some: the more, the later a lost answer is made up for.
+void choose_idempotence(Scenario& s, Prng prng) {
+  const std::uint64_t draw = prng.below(3);
+  s.idempotent_producers = draw == 0   ? 0
+                           : draw == 1 ? s.producers
+                                       : static_cast<std::uint32_t>(prng.below(s.producers + 1));
+}
+
 }  // namespace
 
 Scenario make_scenario(std::uint64_t seed, std::uint32_t nodes, bool plain) {
@@ -95,14 +103,15 @@ Scenario make_scenario(std::uint64_t seed, std::uint32_t nodes, bool plain) {
   s.down_max = prng.chance(1, 4) ? s.nodes : (s.nodes - 1) / 2;
   if (s.nodes == 1) s.down_max = 1;
   if (!plain) choose_ambush(s, Prng(seed).fork(7));
-  if (!plain) s.idempotent_producers = static_cast<std::uint32_t>(Prng(seed).fork(8).below(3));
+  if (!plain) choose_idempotence(s, Prng(seed).fork(8));
   return s;
 }
 
 std::string Scenario::describe() const {
   const auto ms = [](Nanos time) { return time / kMillisecond; };
   return fmt::format(
-      "nodes={} cores={} groups={} partitions={} producers={}+{} frame={} wal_segment={} depth={} segment={} "
+      "nodes={} cores={} groups={} partitions={} producers={} idempotent={} frame={} wal_segment={} depth={} "
+      "segment={} "
       "checkpoint={}ms/{} retain={} rebalance={}ms batch={}/{}ms latency_max={}us slow=1/{}:{}ms "
       "disk_max={}us gap=1/{} drift={}ppm "
       "chaos={}ms | every ms: crash={} power={} stop={} pause={} partition={} reset={} stall={} eio={} "

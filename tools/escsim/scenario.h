@@ -16,7 +16,7 @@ struct Scenario {
   std::uint32_t groups = 1;
   std::int32_t partitions = 2;
   std::uint32_t producers = 2;
-  std::uint32_t idempotent_producers = 0;  // beside these
+  std::uint32_t idempotent_producers = 0;  // of these
   std::uint32_t consumers = 1;
   Nanos chaos_time = 4 * kSecond;
   Nanos heal_time = 20 * kSecond;  // for the liveness phase

@@ -98,12 +98,14 @@ Simulation::Simulation(const SimulationOptions& options)
         std::make_unique<Consumer>(world_, host, "consumer" + std::to_string(i), prng_.fork(host)));
   }
   for (std::uint32_t i = 0; i < scenario_.producers; ++i, ++host) {
-    producers_.push_back(std::make_unique<Producer>(world_, host, "producer" + std::to_string(i),
-                                                    prng_.fork(host), (i + 1) * 1'000'000ull));
-  }
-  for (std::uint32_t i = 0; i < scenario_.idempotent_producers; ++i, ++host) {
-    producers_.push_back(std::make_unique<IdempotentProducer>(world_, host, "idempotent" + std::to_string(i),
-                                                              prng_.fork(host), (i + 101) * 1'000'000ull));
+    const std::uint64_t first_number = (i + 1) * 1'000'000ull;
+    if (i < scenario_.idempotent_producers) {
+      producers_.push_back(std::make_unique<IdempotentProducer>(
+          world_, host, "idempotent" + std::to_string(i), prng_.fork(host), first_number));
+    } else {
+      producers_.push_back(std::make_unique<Producer>(world_, host, "producer" + std::to_string(i),
+                                                      prng_.fork(host), first_number));
+    }
   }
 }
 
