@@ -4,6 +4,7 @@
 
 #include "connection.h"
 #include "controller.h"
+#include "event_ids.h"
 #include "fetch_call.h"
 #include "handlers.h"
 #include "produce_call.h"
@@ -26,6 +27,17 @@ BrokerMetrics::BrokerMetrics(obs::Scope& scope)
       produce_errors(scope.counter("esc_produce_errors_total", "Batches refused")),
       produce_duplicates(
           scope.counter("esc_produce_duplicates_total", "Repeated batches answered with their originals")),
+      dedup_hits(
+          scope.counter("esc_dedup_hits_total", "Records dropped because their event id was seen before")),
+      dedup_misses(
+          scope.counter("esc_dedup_misses_total", "Records with an event id that was not seen before")),
+      dedup_ids(scope.gauge("esc_dedup_window_ids", "Event ids that are remembered, of all replicas here")),
+      dedup_memory_bytes(scope.gauge("esc_dedup_memory_bytes", "Memory of the remembered event ids")),
+      dedup_expired(scope.gauge("esc_dedup_expired_ids", "Event ids forgotten at the end of their window")),
+      dedup_evicted(
+          scope.gauge("esc_dedup_evicted_ids",
+                      "Event ids forgotten before the end of their window, for dedup.window.bytes")),
+      dedup_file_reads(scope.gauge("esc_dedup_file_reads", "Blocks of event ids read from files")),
       fetched_bytes(scope.counter("esc_fetched_bytes_total", "Bytes of record batches sent to consumers")),
       protocol_errors(scope.counter("esc_protocol_errors_total", "Requests that could not be understood")),
       evictions(scope.counter("esc_evictions_total", "Clients closed for holding memory without progress")),
@@ -50,6 +62,7 @@ Broker::Broker(io::Env env, obs::LogSource log, obs::Scope& metrics, const Broke
       groups_(options.groups, nullptr),
       controller_(std::make_unique<Controller>(*this)),
       producer_ids_(std::make_unique<ProducerIds>(*this)),
+      event_ids_(std::make_unique<EventIds>(*this)),
       loan_references_(options.receive_buffers, 0) {
   started_at_ = env_.clock.now();
   connection_store_.reserve(1024);
@@ -236,6 +249,7 @@ void Broker::block(ProduceCall& call) {
 
 std::uint32_t Broker::do_work(Nanos now) {
   std::uint32_t work = controller_->do_work() + producer_ids_->do_work(now);
+  event_ids_->do_work(now);
   while (!finishing_.empty()) {
     auto& call = static_cast<FetchCall&>(finishing_.pop_front());
     for (replica::FetchWaiter& waiter : call.waiters) {

@@ -127,8 +127,8 @@ void Group::carry_out(std::uint64_t sequence) {
     case logfmt::EntryKind::noop:
     case logfmt::EntryKind::none:
     case logfmt::EntryKind::partition_config:
-    case logfmt::EntryKind::coordinator:
-    case logfmt::EntryKind::sequence: break;
+    case logfmt::EntryKind::coordinator: break;
+    case logfmt::EntryKind::sequence: remember_sequence(record); break;
     case logfmt::EntryKind::producer_ids: apply_producer_ids(record.index, body); break;
     case logfmt::EntryKind::partition_create: apply_partition_create(record.index, partition, body); break;
     case logfmt::EntryKind::partition_delete: apply_partition_delete(partition, commit_); break;
@@ -255,6 +255,7 @@ void Group::bury(Nanos) {
     if (partition.burial_ == Partition::Burial::none && pins_ == 0 && partition.log_->idle() &&
         checkpointed) {
       partition.burial_ = Partition::Burial::digging;
+      bury_ids(partition);
       partition.destroy_.context = &partition;
       partition.destroy_.done = [](store::SyncOp& op, Errc) {
         static_cast<Partition*>(op.context)->burial_ = Partition::Burial::done;

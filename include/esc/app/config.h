@@ -93,9 +93,9 @@ struct MemoryTuning {
 
 // [tuning.batch]: when a group closes the frame it is filling. An idle disk never waits.
 struct BatchTuning {
-  std::uint32_t events_max = 64;                         // this many events end the wait for more
-  std::uint32_t delay_us = 1000;                         // longest wait for more events; 0 = never wait
-  std::uint32_t frame_bytes_max = 1 * kMiB + 64 * kKiB;  // whole frame with headers, multiple of 4 KiB
+  std::uint32_t events_max = 64;                          // this many events end the wait for more
+  std::uint32_t delay_us = 1000;                          // longest wait for more events; 0 = never wait
+  std::uint32_t frame_bytes_max = 1 * kMiB + 256 * kKiB;  // whole frame with headers, multiple of 4 KiB
 };
 
 // [tuning.wal], each per Raft group.

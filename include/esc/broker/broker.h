@@ -66,6 +66,7 @@ struct ProduceCall;
 struct FetchCall;
 class Connection;
 class Controller;
+class EventIds;
 class ProducerIds;
 
 struct BrokerMetrics {
@@ -76,6 +77,13 @@ struct BrokerMetrics {
   obs::Counter& produced_bytes;
   obs::Counter& produce_errors;
   obs::Counter& produce_duplicates;
+  obs::Counter& dedup_hits;
+  obs::Counter& dedup_misses;
+  obs::Gauge& dedup_ids;
+  obs::Gauge& dedup_memory_bytes;
+  obs::Gauge& dedup_expired;
+  obs::Gauge& dedup_evicted;
+  obs::Gauge& dedup_file_reads;
   obs::Counter& fetched_bytes;
   obs::Counter& protocol_errors;
   obs::Counter& evictions;
@@ -138,6 +146,7 @@ class Broker {
   [[nodiscard]] const Directory& directory() const { return directory_; }
   [[nodiscard]] Controller& controller() { return *controller_; }
   [[nodiscard]] ProducerIds& producer_ids() { return *producer_ids_; }
+  [[nodiscard]] EventIds& event_ids() { return *event_ids_; }
 
   // From inside a commit: the wait of this call is over; it is replied to in the next turn.
   void finish_later(FetchCall& call);
@@ -183,6 +192,7 @@ class Broker {
   std::vector<replica::Group*> groups_;  // by id; null when another core's
   std::unique_ptr<Controller> controller_;
   std::unique_ptr<ProducerIds> producer_ids_;
+  std::unique_ptr<EventIds> event_ids_;
 
   // What is in a list outlives the list: a node may be taken down while clients are connected.
   std::vector<std::unique_ptr<Request[]>> request_slabs_;
