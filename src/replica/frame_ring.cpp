@@ -158,7 +158,8 @@ bool FrameRing::unapplied_exceeds(std::uint64_t share) {
 void FrameRing::pop_open() {
   Frame& current = open_frame();
   const EntryRecord& record = entry(entry_back_ - 1);
-  current.payload_bytes -= static_cast<std::uint32_t>(logfmt::entry_bytes(record.body_bytes + record.ids_bytes));
+  current.payload_bytes -=
+      static_cast<std::uint32_t>(logfmt::entry_bytes(record.body_bytes + record.ids_bytes));
   --current.entries;
   if (!record.applied) --current.unapplied;
   --entry_back_;

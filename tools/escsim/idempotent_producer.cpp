@@ -70,6 +70,8 @@ void IdempotentProducer::send_lane(std::int32_t partition) {
   for (std::size_t i = 0; i < lane.pending.size(); ++i) {
     Pending& pending = lane.pending[i];
     if (pending.in_flight || pending.batch.numbers.empty()) continue;
+    // A server that does not know the producer yet takes any sequence: the first batch goes alone.
+    if (lane.first == 0 && i > 0) return;
     if (leader_link(partition) == nullptr) return;
     pending.in_flight = true;
     pending.sent_as_oldest = i == 0;

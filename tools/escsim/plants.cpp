@@ -54,15 +54,15 @@ constexpr std::array kPlants = std::to_array<Plant>({
        options.group.replica_plant = replica::Plant::offsets_kept_at_step_down;
      },
      "record.partition == nullptr"},
-    {"producers_not_in_checkpoint", "restarts and snapshots forget idempotent producers", 100,
+    {"producers_not_in_checkpoint", "restarts and snapshots forget idempotent producers", 300,
      [](shard::ShardOptions& options) {
        options.group.replica_plant = replica::Plant::producers_not_in_checkpoint;
      }},
-    {"duplicate_without_commit", "a repeated batch is acknowledged before its original is committed", 200,
+    {"duplicate_without_commit", "a repeated batch is acknowledged before its original is committed", 60,
      [](shard::ShardOptions& options) {
        options.group.replica_plant = replica::Plant::duplicate_without_commit;
      }},
-    {"producers_kept_at_step_down", "batches lost with leadership still count as seen", 300,
+    {"producers_kept_at_step_down", "batches lost with leadership still count as seen", 100,
      [](shard::ShardOptions& options) {
        options.group.replica_plant = replica::Plant::producers_kept_at_step_down;
      }},

@@ -127,6 +127,7 @@ bool append_item(Broker& broker, ProduceCall& call, ProduceItem& item) {
     if (item.refused_by_sequence()) return confirm_refusal(group, call, item) || !may_wait;
     return true;
   }
+  item.code = wire::ErrorCode::none;  // after a wait for room
   item.base_offset = appended->base_offset;
   item.log_start = partition->log_start_offset();
   // A repeated batch waits for the original, which may lie before what this request has appended.
