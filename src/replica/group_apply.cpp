@@ -36,6 +36,13 @@ std::optional<PartitionIdentity> decode_identity(PartitionId id, ByteView body) 
   return identity;
 }
 
+// The leader's clock when it appended the entry: the only time that state may depend on.
+WallMs leader_time(const EntryRecord& record) {
+  logfmt::EntryHeader header;
+  std::memcpy(&header, record.body - logfmt::kEntryHeaderBytes, sizeof header);
+  return header.timestamp_ms;
+}
+
 }  // namespace
 
 std::expected<Index, Errc> Group::create_partition(const PartitionIdentity& identity) {
@@ -46,6 +53,12 @@ std::expected<Index, Errc> Group::create_partition(const PartitionIdentity& iden
 
 std::expected<Index, Errc> Group::delete_partition(PartitionId id) {
   return append_command(logfmt::EntryKind::partition_delete, id, {});
+}
+
+std::expected<Index, Errc> Group::propose_log_start(PartitionId id, Offset start) {
+  std::array<std::byte, sizeof(std::int64_t)> body;
+  store_le(body.data(), start.value());
+  return append_command(logfmt::EntryKind::log_start, id, body);
 }
 
 // Puts a batch entry at the end of its partition's chain and moves the next offset.
@@ -120,12 +133,14 @@ void Group::carry_out(std::uint64_t sequence) {
     case logfmt::EntryKind::configuration:                          // in force since it was appended
     case logfmt::EntryKind::noop:
     case logfmt::EntryKind::none:
-    case logfmt::EntryKind::partition_config:
-    case logfmt::EntryKind::coordinator:
-    case logfmt::EntryKind::producer_ids:
-    case logfmt::EntryKind::sequence: break;
+    case logfmt::EntryKind::partition_config: break;
+    case logfmt::EntryKind::sequence: remember_sequence(record); break;
+    case logfmt::EntryKind::producer_ids: apply_producer_ids(record.index, body); break;
     case logfmt::EntryKind::partition_create: apply_partition_create(record.index, partition, body); break;
     case logfmt::EntryKind::partition_delete: apply_partition_delete(partition, commit_); break;
+    case logfmt::EntryKind::coordinator:
+      listener_.on_coordinator(options_.id, record.index, leader_time(record), body);
+      break;
     case logfmt::EntryKind::metadata: listener_.on_metadata(options_.id, record.index, body); break;
     case logfmt::EntryKind::log_start: apply_log_start(partition, body); break;
   }
@@ -157,6 +172,7 @@ PartitionId Group::partition_max_at(Index index) const {
 void Group::commit_batch(std::uint64_t sequence) {
   EntryRecord& record = ring_.entry(sequence);
   if (record.applied) return;  // of a deleted partition
+  remember(record);
   if (record.partition == nullptr) {
     Partition* const found = find(record.partition_id);
     const auto batch = wire::BatchView::parse(ByteView(record.body, record.body_bytes));
@@ -200,6 +216,7 @@ void Group::apply_partition_delete(PartitionId id, Index at_index) {
   if (partition == nullptr) return;
   partition->deleted_ = true;
   partition->deleted_at_ = at_index;
+  forget_partition(id);
   // Entries still in the ring lose their owner; those not yet on their way to the files need not get there.
   for (std::uint64_t at = partition->tail_oldest_; at != kNoEntry;) {
     EntryRecord& record = ring_.entry(at);
@@ -247,6 +264,7 @@ void Group::bury(Nanos) {
     if (partition.burial_ == Partition::Burial::none && pins_ == 0 && partition.log_->idle() &&
         checkpointed) {
       partition.burial_ = Partition::Burial::digging;
+      bury_ids(partition);
       partition.destroy_.context = &partition;
       partition.destroy_.done = [](store::SyncOp& op, Errc) {
         static_cast<Partition*>(op.context)->burial_ = Partition::Burial::done;
@@ -274,10 +292,7 @@ std::uint32_t Group::enforce_retention(Nanos now) {
     if (partition.log_start_proposed_ || (limits.ms == kNoLimit && limits.bytes == kNoLimit)) continue;
     const Offset point = partition.log_->retention_point(limits.ms, limits.bytes, wall_ms);
     if (point <= partition.log_->log_start_offset()) continue;
-    std::array<std::byte, sizeof(std::int64_t)> body;
-    store_le(body.data(), point.value());
-    if (append_command(logfmt::EntryKind::log_start, partition.id(), body))
-      partition.log_start_proposed_ = true;
+    if (propose_log_start(partition.id(), point)) partition.log_start_proposed_ = true;
     ++work;
   }
   return work + 1;

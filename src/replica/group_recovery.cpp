@@ -31,7 +31,7 @@ Status Group::load_checkpoint(Checkpoint& checkpoint) {
   const std::string path = Checkpointer::path(options_);
   auto exists = env_.files.exists(path);
   if (!exists) return std::unexpected(std::move(exists.error()));
-  if (!*exists) return {};
+  if (!*exists) return load_id_files();
   auto bytes = io::read_whole_file(env_.files, path, kCheckpointBytesMax);
   if (!bytes) return std::unexpected(std::move(bytes.error()));
   auto decoded = decode_checkpoint(*bytes, path);
@@ -44,14 +44,16 @@ Status Group::load_checkpoint(Checkpoint& checkpoint) {
   }
   partition_max_ = checkpointed_partition_max_ = checkpoint.partition_max;
   if (Status status = listener_.load_metadata(options_.id, checkpoint.metadata); !status) return status;
-  for (CheckpointPartition& record : checkpoint.partitions) {
+  for (const CheckpointPartition& record : checkpoint.partitions) {
     auto partition_log =
         store::PartitionLog::open(env_.files, env_.disk, partition_directory(record.identity),
                                   store_options(record.identity), record.state);
     if (!partition_log) return std::unexpected(std::move(partition_log.error()));
-    adopt_partition(std::make_unique<Partition>(std::move(record.identity), std::move(*partition_log)));
+    adopt_partition(std::make_unique<Partition>(record.identity, std::move(*partition_log)));
   }
-  return {};
+  producer_ids_ = checkpoint.producer_ids;
+  if (Status status = load_memories(checkpoint, path); !status) return status;
+  return load_id_files();
 }
 
 // Whether the WAL reaches as far as the checkpoint.

@@ -21,16 +21,19 @@ class SnapshotSource {
 
   void on_state_request(NodeId from, std::uint64_t tag, ByteView payload);
   void on_records_request(NodeId from, std::uint64_t tag, ByteView payload);
+  void on_ids_request(NodeId from, std::uint64_t tag, ByteView payload);
   [[nodiscard]] bool busy() const { return phase_ != Phase::idle; }
 
  private:
-  enum class Phase : std::uint8_t { idle, opening, reading, closing, records };
+  enum class Phase : std::uint8_t { idle, opening, reading, closing, records, ids };
 
   void load_checkpoint();
   void on_disk_done();
   void send_state();
   void on_records(Errc code);
   void answer_records(Errc code, ByteView records);
+  void on_ids_step();
+  void answer_ids(Errc code, ByteView entries);
   void reply(std::uint16_t kind);
 
   Group& group_;
@@ -46,6 +49,9 @@ class SnapshotSource {
   std::uint64_t state_offset_ = 0;
 
   SnapshotRecordsRequest request_;
+  SnapshotIdsRequest ids_request_;
+  Errc ids_error_ = Errc::ok;
+  std::size_t ids_bytes_ = 0;
   store::ReadOp read_;
   std::vector<std::byte> buffer_;
 };

@@ -29,10 +29,22 @@ class Model {
   void committed_batch(std::int32_t partition, const wire::BatchView& batch, const std::string& who);
 
   // --- what clients learn ---
+  void producer_id(std::int64_t id, const std::string& who);
   void sent(std::uint64_t number) { sent_.emplace(number, Fate::open); }
   void acknowledged(std::int32_t partition, std::int64_t offset, std::uint64_t number);
+  // Of an event that may have been sent more than once: it stands somewhere in the partition.
+  void acknowledged_event(std::int32_t partition, std::uint64_t number);
   // A batch that a consumer fetched while it expected `offset`.
   void fetched(std::int32_t partition, const wire::BatchView& batch);
+
+  // --- what members of the consumer group learn ---
+  // An assignment was handed out.
+  void assigned(std::int32_t generation, std::int32_t partition, const std::string& member);
+  // The highest offset that anybody was told is committed.
+  [[nodiscard]] std::int64_t committed_floor(std::int32_t partition) const;
+  // A commit was acknowledged, an offset was read; `floor` is what was known when it was asked for.
+  void offset_committed(std::int32_t partition, std::int64_t offset, std::int64_t floor);
+  void offset_read(std::int32_t partition, std::int64_t offset, std::int64_t floor);
 
   // Every acknowledged record stands where it was acknowledged, offsets are dense: [0, ends[partition]).
   void check_final(const std::vector<std::int64_t>& ends);
@@ -75,8 +87,11 @@ class Model {
   std::map<std::int32_t, Batches> partitions_;
   std::unordered_map<std::uint64_t, Fate> sent_;     // never iterated
   std::unordered_map<std::uint64_t, Place> places_;  // of committed records; never iterated
+  std::map<std::int64_t, std::string> producer_ids_;
   std::map<std::uint64_t, Place> acknowledged_;
   std::uint64_t acknowledgements_ = 0;
+  std::map<std::pair<std::int32_t, std::int32_t>, std::string> owners_;  // by generation and partition
+  std::map<std::int32_t, std::int64_t> floors_;
 };
 
 }  // namespace esc::escsim

@@ -7,7 +7,7 @@ namespace esc::escsim {
 namespace {
 
 constexpr std::array kPlants = std::to_array<Plant>({
-    {"vote_before_durable", "a vote is sent before it is on disk", 60,
+    {"vote_before_durable", "a vote is sent before it is on disk", 150,
      [](shard::ShardOptions& options) { options.group.plant = raft::Plant::vote_before_durable; }},
     {"ack_before_durable", "received entries count as durable at once", 60,
      [](shard::ShardOptions& options) { options.group.plant = raft::Plant::ack_before_durable; }},
@@ -54,6 +54,18 @@ constexpr std::array kPlants = std::to_array<Plant>({
        options.group.replica_plant = replica::Plant::offsets_kept_at_step_down;
      },
      "record.partition == nullptr"},
+    {"producers_not_in_checkpoint", "restarts and snapshots forget idempotent producers", 300,
+     [](shard::ShardOptions& options) {
+       options.group.replica_plant = replica::Plant::producers_not_in_checkpoint;
+     }},
+    {"duplicate_without_commit", "a repeated batch is acknowledged before its original is committed", 60,
+     [](shard::ShardOptions& options) {
+       options.group.replica_plant = replica::Plant::duplicate_without_commit;
+     }},
+    {"producers_kept_at_step_down", "batches lost with leadership still count as seen", 100,
+     [](shard::ShardOptions& options) {
+       options.group.replica_plant = replica::Plant::producers_kept_at_step_down;
+     }},
     {"vote_not_repeated", "frames after the vote forget it", 60,
      [](shard::ShardOptions& options) { options.group.wal.plant = wal::Plant::vote_not_repeated; }},
     {"commit_recorded_early", "frames record everything written as committed", 150,
@@ -61,8 +73,26 @@ constexpr std::array kPlants = std::to_array<Plant>({
     {"watermark_early", "frames in flight are called durable", 200,
      [](shard::ShardOptions& options) { options.group.wal.plant = wal::Plant::watermark_early; },
      "was durable; nothing has been changed"},
+    {"event_ids_not_in_checkpoint", "event ids are forgotten with every restart and snapshot", 100,
+     [](shard::ShardOptions& options) {
+       options.group.replica_plant = replica::Plant::event_ids_not_in_checkpoint;
+     }},
+    {"event_id_without_commit", "a duplicate is acknowledged before its original is committed", 200,
+     [](shard::ShardOptions& options) {
+       options.group.replica_plant = replica::Plant::event_id_without_commit;
+     }},
     {"produce_without_commit", "producers are answered when their records are appended", 60,
      [](shard::ShardOptions& options) { options.broker.plant = broker::Plant::produce_without_commit; }},
+    {"groups_not_saved", "consumer groups are left out of checkpoints", 60,
+     [](shard::ShardOptions& options) { options.broker.plant = broker::Plant::groups_not_saved; }},
+    {"sync_before_commit", "an assignment is handed out before it is committed", 150,
+     [](shard::ShardOptions& options) {
+       options.broker.groups_options.plant = coord::Plant::sync_before_commit;
+     }},
+    {"generation_not_fenced", "offsets of members of old generations are taken", 60,
+     [](shard::ShardOptions& options) {
+       options.broker.groups_options.plant = coord::Plant::generation_not_fenced;
+     }},
 });
 
 }  // namespace

@@ -30,6 +30,10 @@
 #include "esc/store/partition_log.h"
 #include "esc/wal/log.h"
 
+namespace esc::wire {
+class BatchView;
+}
+
 namespace esc::replica {
 
 struct GroupOptions {
@@ -82,7 +86,10 @@ class GroupListener {
   virtual ~GroupListener() = default;
   // A committed command of kind `metadata` (only group 0 carries them), in log order, also on replay.
   virtual void on_metadata(GroupId group, Index index, ByteView command) = 0;
-  // Contents for, and from, the group's checkpoint: the state that on_metadata has built.
+  // A committed command of kind `coordinator`, of any group; `timestamp` is the leader's when it was
+  // appended.
+  virtual void on_coordinator(GroupId, Index, WallMs /*timestamp*/, ByteView /*command*/) {}
+  // Contents for, and from, the group's checkpoint: the state that on_metadata and on_coordinator have built.
   virtual void save_metadata(GroupId group, std::vector<std::byte>& out) = 0;
   [[nodiscard]] virtual Status load_metadata(GroupId group, ByteView state) = 0;
   // A partition exists from now on (created, replayed, or loaded), or has been deleted.
@@ -107,19 +114,49 @@ struct GroupStats {
   std::uint64_t segment_writes = 0;
   std::uint64_t appends_dropped = 0;  // received when the ring was full
   std::uint64_t checkpoints = 0;
+  std::uint64_t duplicate_batches = 0;  // of idempotent producers
+  std::uint64_t sequence_errors = 0;    // refused: a gap, or a stale epoch
+  std::uint64_t event_ids_looked_up = 0;
+  std::uint64_t event_ids_seen_before = 0;  // their records were dropped
   Nanos last_checkpoint_duration = 0;
 };
 
 struct Appended {
   Index index;
   Offset base_offset;
+  // Nothing was appended: the answer is that of the original (of an idempotent producer's batch, or of the
+  // first record).
+  bool duplicate = false;
+  std::uint32_t dropped = 0;  // records whose event ids were seen before
+};
+
+// Of all partitions.
+struct EventIdStats {
+  std::uint64_t ids = 0;  // remembered
+  std::uint64_t memory_bytes = 0;
+  std::uint64_t expired = 0;  // forgotten at the end of their window...
+  std::uint64_t evicted = 0;  // ...and before it, for dedup.window.bytes
+  std::uint64_t file_reads = 0;
+};
+
+// A slice of a partition's window whose file is no longer needed.
+struct ForgottenIds {
+  PartitionId partition;
+  std::uint64_t generation = 0;
+  bool operator==(const ForgottenIds&) const = default;
 };
 
 class Checkpointer;
+class Deduper;
 class PeerSender;
+class ProducerOverlay;
+class ProducerTable;
 class SnapshotFetch;
 class SnapshotSource;
 struct Checkpoint;
+struct CheckpointPartition;
+struct ProducerBatch;
+struct Sifted;
 
 class Group final : private peer::LinkHandler {
  public:
@@ -137,8 +174,15 @@ class Group final : private peer::LinkHandler {
 
   // Whether producers are accepted, and if not why (not_leader, no_space, io_error, busy).
   [[nodiscard]] Errc accepting() const;
-  // Copies one validated record batch into the open frame, stamps offset and leader epoch.
-  [[nodiscard]] std::expected<Appended, Errc> append_batch(Partition& partition, ByteView batch);
+  // Copies one validated record batch into the open frame, stamps offset and leader epoch. An idempotent
+  // producer's batch must follow its last one: else stale_epoch or out_of_order, or, when the log has it
+  // already, the place of the original, whose commit is to be waited for all the same.
+  // With `ids`, one per record, records whose id was seen before are left out; when all were, the answer is
+  // the offset of the first record's original, whose commit is to be waited for likewise. busy: the ring is
+  // full, or ids have to be looked up on disk; the same batch is to be tried again, before any other of
+  // this group with ids.
+  [[nodiscard]] std::expected<Appended, Errc> append_batch(Partition& partition, ByteView batch,
+                                                           const BatchIds& ids = {});
   // A command. Has a reserve in the ring, so that deletes go on when producers are refused.
   [[nodiscard]] std::expected<Index, Errc> append_command(logfmt::EntryKind kind, PartitionId partition,
                                                           ByteView body);
@@ -147,6 +191,13 @@ class Group final : private peer::LinkHandler {
 
   [[nodiscard]] std::expected<Index, Errc> create_partition(const PartitionIdentity& identity);
   [[nodiscard]] std::expected<Index, Errc> delete_partition(PartitionId id);
+  // Records below `start` (at most the high watermark) may be deleted.
+  [[nodiscard]] std::expected<Index, Errc> propose_log_start(PartitionId id, Offset start);
+
+  // An id that no producer of the cluster has had. busy: a new block of ids is on its way, try again when
+  // `producer_ids_pending` is committed.
+  [[nodiscard]] std::expected<std::int64_t, Errc> take_producer_id();
+  [[nodiscard]] Index producer_ids_pending() const { return producer_ids_pending_; }
 
   // --- members -----------------------------------------------------------------------------------
 
@@ -182,6 +233,18 @@ class Group final : private peer::LinkHandler {
   [[nodiscard]] const EntryRecord* tail_at_time(const Partition& partition, WallMs timestamp) const;
   // Newest timestamp of the committed records, -1 without any.
   [[nodiscard]] WallMs max_timestamp(const Partition& partition) const;
+  // Where the records of a leader epoch end: the newest epoch at or below `epoch` that the partition knows,
+  // and the offset behind its last record (KIP-101). Epoch -1: there is no such epoch yet.
+  struct EpochEnd {
+    std::int32_t epoch = -1;
+    Offset end{-1};
+  };
+  [[nodiscard]] EpochEnd end_of_epoch(const Partition& partition, std::int32_t epoch) const;
+  // How many idempotent producers are remembered, and how many had to be forgotten before their time.
+  [[nodiscard]] std::uint32_t producers() const;
+  [[nodiscard]] std::uint64_t producers_evicted() const;
+  // Walks all partitions: for metrics.
+  [[nodiscard]] EventIdStats event_id_stats() const;
   // Counts asynchronous reads: a deleted partition outlives them.
   void pin() { ++pins_; }
   void unpin() { --pins_; }
@@ -227,6 +290,9 @@ class Group final : private peer::LinkHandler {
   [[nodiscard]] Index next_index();
   Index fill(const FrameRing::Allocation& allocation, logfmt::EntryKind kind, PartitionId partition,
              std::uint32_t body_bytes, Index index);
+  // Returns the number of the entry's record in the ring.
+  [[nodiscard]] std::expected<std::uint64_t, Errc> write_batch(Partition& partition, const Sifted& sifted,
+                                                               const BatchIds& ids);
   // False: the core takes no proposals at the moment (leadership is being handed over).
   bool seal_open();
   std::uint32_t submit_frames(Nanos now);
@@ -302,6 +368,32 @@ class Group final : private peer::LinkHandler {
   [[nodiscard]] std::uint64_t tail_entry(const Partition& partition, Offset offset) const;
   [[nodiscard]] bool all_applied() const { return unapplied_bytes_ == 0 && apply_in_flight_ == 0; }
 
+  // group_producers.cpp: what partitions remember beside their records
+  [[nodiscard]] std::expected<Appended, Errc> answer_duplicate(const ProducerBatch& batch);
+  void remember(const EntryRecord& record);
+  void forget_partition(PartitionId id);
+  void apply_producer_ids(Index index, ByteView body);
+  void drop_pending_producers();
+  void save_memory(const Partition& partition, CheckpointPartition& out) const;
+  [[nodiscard]] Status load_memory(Partition& partition, const CheckpointPartition& record,
+                                   const std::string& path);
+  [[nodiscard]] Status load_memories(const Checkpoint& checkpoint, const std::string& path);
+
+  // group_dedup.cpp
+  [[nodiscard]] std::expected<Sifted, Errc> sift(Partition& partition, ByteView batch, const BatchIds& ids);
+  void take_back_ids(Partition& partition, const BatchIds& ids);
+  [[nodiscard]] std::expected<Appended, Errc> answer_dropped(Partition& partition, const Sifted& sifted,
+                                                             const ProducerBatch* sequenced);
+  void write_ids(std::uint64_t sequence, std::size_t batch_bytes, std::uint32_t dropped,
+                 const dedup::Limits& limits);
+  void remember_ids(Partition& partition, const EntryRecord& record, const wire::BatchView& batch);
+  void remember_sequence(const EntryRecord& record);
+  void drop_pending_ids();
+  [[nodiscard]] std::vector<ForgottenIds> collect_ids();
+  void drop_flushed_ids();
+  void bury_ids(Partition& partition);
+  [[nodiscard]] Status load_id_files();
+
   // group_recovery.cpp
   [[nodiscard]] Status recover(const std::function<void()>& pump);
   [[nodiscard]] Status load_checkpoint(Checkpoint& checkpoint);
@@ -349,6 +441,14 @@ class Group final : private peer::LinkHandler {
   std::uint64_t unapplied_bytes_ = 0;  // committed, not in the files
   Nanos unapplied_since_ = 0;
   Nanos retry_apply_at_ = 0;
+
+  std::unique_ptr<Deduper> deduper_;
+  std::unique_ptr<ProducerTable> producers_;
+  std::unique_ptr<ProducerOverlay> pending_producers_;
+  std::uint64_t producer_ids_ = 0;  // handed out by this group: committed blocks
+  std::uint64_t producer_ids_next_ = 0;
+  std::uint64_t producer_ids_end_ = 0;  // of this leader's block
+  Index producer_ids_pending_{0};
 
   Index commit_{0};
   Index held_commit_{0};               // committed while a snapshot is being fetched

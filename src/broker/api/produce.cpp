@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "../event_ids.h"
 #include "../handlers.h"
 #include "../produce_call.h"
 #include "../respond.h"
@@ -12,6 +13,8 @@ namespace esc::broker {
 namespace {
 
 constexpr std::int32_t kTimeoutMsMax = 300'000;
+// Their ids travel with the batch, 16 bytes each, in one log frame.
+constexpr std::size_t kDedupRecordsMax = 65'536;
 
 // Everything of one request that outlives its frame.
 struct ProduceState {
@@ -29,6 +32,8 @@ wire::ErrorCode to_error_code(Errc code) {
     case Errc::not_found: return wire::ErrorCode::unknown_topic_or_partition;
     case Errc::not_leader: return wire::ErrorCode::not_leader_or_follower;
     case Errc::too_large: return wire::ErrorCode::message_too_large;
+    case Errc::stale_epoch: return wire::ErrorCode::invalid_producer_epoch;
+    case Errc::out_of_order: return wire::ErrorCode::out_of_order_sequence_number;
     case Errc::timeout:
     case Errc::busy: return wire::ErrorCode::request_timed_out;
     // Retriable in every client, and it says what happened: not enough durable copies could be made.
@@ -69,7 +74,8 @@ void on_committed(replica::CommitWaiter& waiter, Errc code) {
     // Only this group's: what another one has committed must not be sent again.
     const GroupId group(static_cast<std::uint32_t>(&waiter - call.waiters.data()));
     for (ProduceItem* item = call.first; item != nullptr; item = item->next) {
-      if (item->group == group && item->code == wire::ErrorCode::none) item->code = to_error_code(code);
+      const bool open = item->code == wire::ErrorCode::none || item->refused_by_sequence();
+      if (item->group == group && open) item->code = to_error_code(code);
     }
   }
   if (--call.uncommitted == 0) call.owner->router().reply(call);
@@ -90,6 +96,20 @@ void await_commits(Broker& broker, ProduceCall& call) {
   if (--call.uncommitted == 0) broker.router().reply(call);
 }
 
+// That a sequence does not follow ends a producer for good, so it must not be the word of a leader that has
+// been replaced and does not know it: something of its own has to be committed first. False: the ring is
+// full.
+bool confirm_refusal(replica::Group& group, ProduceCall& call, ProduceItem& item) {
+  const auto barrier = group.append_command(logfmt::EntryKind::noop, PartitionId(0), {});
+  if (barrier) {
+    Index& awaited = call.waiters[item.group.value()].index;
+    awaited = std::max(awaited, *barrier);
+    return true;
+  }
+  item.code = to_error_code(barrier.error());
+  return barrier.error() != Errc::busy;
+}
+
 // Appends one item. False: the ring is full.
 bool append_item(Broker& broker, ProduceCall& call, ProduceItem& item) {
   replica::Group& group = *broker.group(item.group);
@@ -99,17 +119,30 @@ bool append_item(Broker& broker, ProduceCall& call, ProduceItem& item) {
     item.code = wire::ErrorCode::not_leader_or_follower;
     return true;
   }
-  const auto appended = group.append_batch(*partition, item.batch);
+  const bool may_wait = broker.env().clock.now() < call.deadline;
+  const auto appended = group.append_batch(*partition, item.batch, item.ids);
   if (!appended) {
-    if (appended.error() == Errc::busy && broker.env().clock.now() < call.deadline) return false;
+    if (appended.error() == Errc::busy && may_wait) return false;
     item.code = to_error_code(appended.error());
+    if (item.refused_by_sequence()) return confirm_refusal(group, call, item) || !may_wait;
     return true;
   }
+  item.code = wire::ErrorCode::none;  // after a wait for room
   item.base_offset = appended->base_offset;
   item.log_start = partition->log_start_offset();
-  call.waiters[item.group.value()].index = appended->index;
+  // A repeated batch waits for the original, which may lie before what this request has appended.
+  Index& awaited = call.waiters[item.group.value()].index;
+  awaited = std::max(awaited, appended->index);
+  if (!item.ids.ids.empty()) {
+    broker.metrics().dedup_hits.add(appended->dropped);
+    broker.metrics().dedup_misses.add(item.ids.ids.size() - appended->dropped);
+  }
+  if (appended->duplicate) {
+    broker.metrics().produce_duplicates.add();
+    return true;
+  }
   broker.metrics().produced_batches.add();
-  broker.metrics().produced_records.add(static_cast<std::uint64_t>(item.record_count));
+  broker.metrics().produced_records.add(static_cast<std::uint64_t>(item.record_count) - appended->dropped);
   broker.metrics().produced_bytes.add(item.batch.size());
   return true;
 }
@@ -149,6 +182,13 @@ void prepare_item(Broker& broker, const Request& request, const TopicView* view,
   }
   item.batch = *records;
   item.record_count = wire::BatchView::parse(item.batch)->record_count();
+  if (view->settings.dedup_window_ms <= 0) return;
+  if (static_cast<std::size_t>(item.record_count) > kDedupRecordsMax) {
+    item.code = wire::ErrorCode::message_too_large;
+    message = "a batch of a topic with dedup.window.ms holds at most 65536 records";
+    return;
+  }
+  item.dedup = view;
 }
 
 // Copies a name out of the frame, so that the frame can be given back before the answer.
@@ -187,7 +227,7 @@ bool build_state(Broker& broker, Request& request, const wire::ProduceRequest& p
     state.topics[t].name = keep(broker, request, topic.name);
     state.topics[t].partition_responses = state.partitions.subspan(first, at - first);
   }
-  return true;
+  return broker.event_ids().read(request, state.items);
 }
 
 }  // namespace
