@@ -9,7 +9,7 @@ namespace esc::replica {
 namespace {
 
 constexpr std::uint64_t kMagic = 0x31544b5043435345;  // "ESCCPKT1"
-constexpr std::uint32_t kVersion = 2;
+constexpr std::uint32_t kVersion = 3;
 constexpr std::size_t kPrefixBytes = 16;
 constexpr std::size_t kPartitionBytesMin = 16 + 4 + 4 + 8 + 4 + 8 + 8 + 4;
 
@@ -47,13 +47,26 @@ CheckpointPartition decode_partition(ByteReader& reader) {
 }
 
 template <std::size_t Capacity>
-bool decode_members(ByteReader& reader, FixedVector<NodeId, Capacity>& out) {
-  const std::uint32_t count = reader.count(4);
+void encode_members(const raft::Configuration& from, const FixedVector<NodeId, Capacity>& members,
+                    ByteWriter& writer) {
+  writer.number(static_cast<std::uint32_t>(members.size()));
+  for (const NodeId node : members) {
+    writer.number(node.value());
+    writer.number(from.incarnation_of(node).value());
+  }
+}
+
+template <std::size_t Capacity>
+bool decode_members(ByteReader& reader, raft::Configuration& into, FixedVector<NodeId, Capacity>& out) {
+  const std::uint32_t count = reader.count(4 + 8);
   if (count > Capacity) return false;
   for (std::uint32_t i = 0; i < count; ++i) {
     const NodeId node(reader.number<std::uint32_t>());
+    const raft::Incarnation incarnation(reader.number<std::uint64_t>());
     if (node == NodeId(0) || (!out.empty() && node <= out.back())) return false;
+    if (into.incarnation_of(node) != raft::Incarnation(0)) return false;  // voter and learner
     out.push_back(node);
+    into.set_incarnation(node, incarnation);
   }
   return true;
 }
@@ -61,16 +74,15 @@ bool decode_members(ByteReader& reader, FixedVector<NodeId, Capacity>& out) {
 }  // namespace
 
 void encode_configuration(const raft::Configuration& configuration, ByteWriter& writer) {
-  writer.number(static_cast<std::uint32_t>(configuration.voters.size()));
-  for (const NodeId node : configuration.voters) writer.number(node.value());
-  writer.number(static_cast<std::uint32_t>(configuration.learners.size()));
-  for (const NodeId node : configuration.learners) writer.number(node.value());
+  encode_members(configuration, configuration.voters, writer);
+  encode_members(configuration, configuration.learners, writer);
 }
 
 std::optional<raft::Configuration> decode_configuration(ByteReader& reader) {
   raft::Configuration configuration;
-  if (!decode_members(reader, configuration.voters) || configuration.voters.empty()) return std::nullopt;
-  if (!decode_members(reader, configuration.learners)) return std::nullopt;
+  if (!decode_members(reader, configuration, configuration.voters)) return std::nullopt;
+  if (!decode_members(reader, configuration, configuration.learners)) return std::nullopt;
+  if (reader.failed()) return std::nullopt;
   return configuration;
 }
 
@@ -109,7 +121,7 @@ Result<Checkpoint> decode_checkpoint(ByteView bytes, const std::string& path) {
   if (reader.number<std::uint64_t>() != kMagic) return damaged("it is not a checkpoint file");
   if (const auto version = reader.number<std::uint32_t>(); version != kVersion) {
     return fail(Errc::unsupported, "checkpoint " + path + " has format version " + std::to_string(version) +
-                                       ", this build reads version 2: use the build that wrote it");
+                                       ", this build reads version 3: use the build that wrote it");
   }
   if (reader.number<std::uint32_t>() != checked.size() - kPrefixBytes) return damaged("its length is wrong");
   Checkpoint checkpoint;

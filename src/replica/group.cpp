@@ -4,9 +4,11 @@
 #include <algorithm>
 #include <cstring>
 
+#include "admission.h"
 #include "apply_op.h"
 #include "checkpointer.h"
 #include "esc/wire/record_batch.h"
+#include "membership.h"
 #include "peer_sender.h"
 #include "snapshot_fetch.h"
 #include "snapshot_source.h"
@@ -296,6 +298,8 @@ std::uint32_t Group::do_work(Nanos now) {
   if (links_ != nullptr) {
     work += advance_snapshot(now);
     judge_fitness(now);
+    work += membership_->do_work(now);
+    work += admission_->do_work(now);
     rebalance(now);
     work += flush_senders(now);
     work += links_->do_work(now);
@@ -329,6 +333,7 @@ bool Group::stopped() const {
   const bool fetching = fetch_ != nullptr && fetch_->holds_state();
   if (fetching && !fetch_->quiet()) return false;
   if (links_ != nullptr && !links_->stopped()) return false;
+  if (membership_ != nullptr && !membership_->idle()) return false;
   return shutting_down_ && !ring_.has_queued() && wal_->idle() && all_applied() && checkpointer_->idle() &&
          (fetching || checkpointed_ == std::min(commit_, core_->durable_index()));
 }

@@ -4,6 +4,7 @@
 
 #include "checkpoint_format.h"
 #include "esc/replica/group.h"
+#include "membership.h"
 #include "peer_sender.h"
 
 namespace esc::replica {
@@ -20,7 +21,8 @@ void Group::tick(Nanos now) {
 // re-enter the core, and copying all of Effects would cost more than the core itself.
 void Group::handle_effects(ByteView received) {
   for (const raft::Message& message : effects_.messages) {
-    if (PeerSender* to = sender(message.to)) to->queue(message);
+    PeerSender* const to = sender(message.to);
+    if (to != nullptr && membership_->is_for_peer(message)) to->queue(message);
   }
   const auto hard_state = effects_.hard_state;
   const auto mark = effects_.mark;
@@ -220,10 +222,24 @@ void Group::on_reset_saved(void* context, Errc code) {
   group.handle_effects();
 }
 
-// Links follow the members.
 void Group::on_configuration(const raft::ConfigurationEntry& entry) {
-  log_.info("group_members",
-            {{"group", options_.id}, {"index", entry.index}, {"voters", entry.configuration.voters.size()}});
+  std::string voters;
+  std::string learners;
+  for (const NodeId node : entry.configuration.voters) voters += " " + std::to_string(node.value());
+  for (const NodeId node : entry.configuration.learners) learners += " " + std::to_string(node.value());
+  log_.info("group_members", {{"group", options_.id},
+                              {"index", entry.index},
+                              {"voters", std::string_view(voters).substr(voters.empty() ? 0 : 1)},
+                              {"learners", std::string_view(learners).substr(learners.empty() ? 0 : 1)}});
+}
+
+// The cluster begins: these are its members before the first entry.
+void Group::found(const raft::Configuration& members) {
+  ESC_ASSERT(core_->term() == Term(0) && core_->last_index() == Index(0));
+  raft::Restored restored;
+  restored.configuration = members;
+  make_core(restored);
+  on_configuration({Index(0), members});
 }
 
 }  // namespace esc::replica

@@ -16,6 +16,7 @@ inline constexpr std::uint16_t kSnapshotStateRequest = 1;
 inline constexpr std::uint16_t kSnapshotState = 2;
 inline constexpr std::uint16_t kSnapshotRecordsRequest = 3;
 inline constexpr std::uint16_t kSnapshotRecords = 4;
+inline constexpr std::uint16_t kMemberStatus = 5;  // see membership.h
 inline constexpr std::uint16_t kFirstKindAbove = 64;
 
 // A part of the leader's checkpoint file, from `offset` on. Offset 0 takes the newest file.

@@ -36,6 +36,7 @@ struct GroupOptions {
   GroupId id{0};
   NodeId node{1};
   // Voters of a new group (static bootstrap), afterwards the log says who they are. Empty: only this node.
+  // With `peers`, a new group waits until all of them are there and new, too (docs/decisions/0017).
   raft::Configuration members{};
   raft::Timeouts timeouts{};
   std::uint64_t cluster_id = 0;
@@ -115,7 +116,9 @@ struct Appended {
   Offset base_offset;
 };
 
+class Admission;
 class Checkpointer;
+class Membership;
 class PeerSender;
 class SnapshotFetch;
 class SnapshotSource;
@@ -209,7 +212,9 @@ class Group final : private peer::LinkHandler {
   [[nodiscard]] const raft::Core& core() const { return *core_; }
 
  private:
+  friend class Admission;
   friend class Checkpointer;
+  friend class Membership;
   friend class SnapshotFetch;
   friend class SnapshotSource;
   struct ApplyOp;
@@ -251,6 +256,7 @@ class Group final : private peer::LinkHandler {
   void copy_entry(const logfmt::EntryView& entry, Term term, const raft::WriteMark& mark);
   void reset_log(const raft::LogWrite& write, const raft::WriteMark& mark);
   void on_configuration(const raft::ConfigurationEntry& entry);
+  void found(const raft::Configuration& members);
   static void on_reset_saved(void* context, Errc code);
 
   // group_links.cpp: messages from and to the other members
@@ -313,6 +319,8 @@ class Group final : private peer::LinkHandler {
   void truncate_replayed(Index from, Replay& replay);
   void discard_replayed(Replay& replay);
   [[nodiscard]] raft::Configuration initial_members() const;
+  [[nodiscard]] Status open_membership(const wal::RecoveryReport& report, const Checkpoint& checkpoint);
+  void make_core(const raft::Restored& restored);
   [[nodiscard]] Status make_room(const std::function<void()>& pump);
   [[nodiscard]] Status replay_frame(const wal::RecoveredFrame& frame, Replay& replay);
   [[nodiscard]] Status replay_entry(const logfmt::EntryView& entry, Term term, Replay& replay);
@@ -329,6 +337,8 @@ class Group final : private peer::LinkHandler {
   std::unique_ptr<raft::Core> core_;
   std::unique_ptr<peer::Links> links_;  // null in a group of one
   std::vector<std::unique_ptr<PeerSender>> senders_;
+  std::unique_ptr<Membership> membership_;  // null in a group of one
+  std::unique_ptr<Admission> admission_;    // likewise
   raft::Effects effects_;
   FrameRing ring_;
   std::unique_ptr<Checkpointer> checkpointer_;
