@@ -212,7 +212,7 @@ def changed_files():
 def run_tidy(runner):
     if shutil.which("clang-tidy-19") is None:
         return skip("clang-tidy-19 is not installed")
-    database = (ROOT / "build/dev/compile_commands.json").read_text()
+    database = (ROOT / "build/asan/compile_commands.json").read_text()
     names = changed_files()
     for pattern in TIDY_CRITICAL:
         names += sorted(str(path.relative_to(ROOT)) for path in ROOT.glob(pattern))
@@ -222,7 +222,7 @@ def run_tidy(runner):
     def run_one(name):
         if time.monotonic() > end:
             return None
-        done = subprocess.run(["clang-tidy-19", "-p", "build/dev", "--quiet", "--extra-arg=-Wno-unknown-warning-option", name],
+        done = subprocess.run(["clang-tidy-19", "-p", "build/asan", "--quiet", "--extra-arg=-Wno-unknown-warning-option", name],
                               cwd=ROOT, capture_output=True, text=True, check=False)
         return done.returncode, done.stdout
 
@@ -317,10 +317,6 @@ STEPS = [
          "each line of the log names file, line and rule", 1),
     Step("release", "release build with link-time optimisation, warnings are errors", build("release"),
          "reproduce with: tools/build --werror release", 12),
-    Step("dev", "development build with all tests, warnings are errors", build("dev"),
-         "reproduce with: tools/build --werror dev", 12),
-    Step("unit", "unit tests and lint tests", meson_tests("dev", "--suite", "unit", "--suite", "lint"),
-         "one module alone: build/dev/tests/test_<module> --gtest_filter=...; formatting: tools/check_format.py --fix", 6, ("dev",)),
     Step("profiles", "the release binary accepts every tuning profile", run_profiles,
          "reproduce with: build/release/escd --data DIR --profile NAME --check-config", 1, ("release",)),
     Step("node", "Node.js client of the end-to-end tests", install_node_client,
@@ -329,10 +325,12 @@ STEPS = [
          "one test alone: tests/e2e/run --filter NAME --keep", 12, ("release",)),
     Step("sim", f"whole clusters on virtual time: {SIM_SECONDS} s of seeds, those that failed once, planted bugs", run_simulator,
          "replay: build/release/escsim --seed S --logs; a plant: --seed S --plant NAME", 4, ("release",)),
-    Step("asan-build", "tests with address and undefined behaviour sanitizers", build("asan"),
-         "reproduce with: tools/build --werror asan", 10),
-    Step("asan", "unit tests under these sanitizers", meson_tests("asan", "--suite", "unit", "--timeout-multiplier", "3"),
-         "one module alone: build/asan/tests/test_<module>", 6, ("asan-build",)),
+    Step("asan-build", "tests with address and undefined behaviour sanitizers, warnings are errors", build("asan"),
+         "reproduce with: tools/build --werror asan", 12),
+    Step("unit", "unit tests under these sanitizers, and lint tests",
+         meson_tests("asan", "--suite", "unit", "--suite", "lint", "--timeout-multiplier", "3"),
+         "one module alone: build/asan/tests/test_<module> --gtest_filter=...; formatting: tools/check_format.py --fix", 6,
+         ("asan-build",)),
     Step("tsan-build", "ring and mesh tests with the thread sanitizer", build_tsan,
          "reproduce with: tools/build --werror tsan", 5),
     Step("tsan", "ring and mesh tests under it", run_tsan,
@@ -342,7 +340,7 @@ STEPS = [
     Step("fuzz", f"every fuzz target for {FUZZ_SECONDS} s", run_fuzzers,
          "replay: build/fuzz/tests/fuzz/<target> build/fuzz/findings/<file>; add the input to tests/fuzz/corpus", 4, ("fuzz-build",)),
     Step("tidy", "clang-tidy on changed and critical files", run_tidy,
-         "one file alone: clang-tidy-19 -p build/dev FILE", 5, ("dev",)),
+         "one file alone: clang-tidy-19 -p build/asan FILE", 5, ("asan-build",)),
 ]
 
 

@@ -90,8 +90,9 @@ void add_device(Metrics& metrics, const Edge& a, const Edge& b, double events, d
   metrics.set("device_flushes_per_s", ratio(flushes * 1e9, static_cast<double>(b.when - a.when)));
   metrics.set("device_writes_per_event", writes / events);
   metrics.set("device_writes_per_request", ratio(writes, requests));
-  metrics.set("device_bytes_per_payload_byte",
-              ratio(static_cast<double>(b.device->written_bytes - a.device->written_bytes), payload));
+  const auto written = static_cast<double>(b.device->written_bytes - a.device->written_bytes);
+  metrics.set("device_bytes_per_payload_byte", ratio(written, payload));
+  metrics.set("device_mb_per_s", ratio(written * 1e3, static_cast<double>(b.when - a.when)));
   metrics.set("device_volatile_cache", b.device->volatile_cache ? 1 : 0);
   if (a.server && b.server) {
     metrics.set("server_write_bytes_per_payload_byte",
@@ -336,6 +337,7 @@ void add_floor_metrics(const Floors& floors, Metrics& metrics) {
   metrics.set("floor_write_p99_us", to_us(floors.write.percentile(99)));
   metrics.set("floor_trip_p50_us", to_us(floors.trip.percentile(50)));
   metrics.set("floor_trip_p99_us", to_us(floors.trip.percentile(99)));
+  metrics.set("floor_stream_mb_per_s", floors.stream_mb_per_s());
   metrics.set("floor_p50_us", to_us(floors.p50()));
   metrics.set("floor_p99_us", to_us(floors.p99()));
   const auto p50 = metrics.get("p50_us");

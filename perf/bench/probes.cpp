@@ -25,6 +25,7 @@ namespace esc::bench {
 namespace {
 
 constexpr std::size_t kWriteBytes = 16 * kKiB;
+constexpr std::size_t kStreamBytes = kMiB;
 constexpr std::size_t kFileBytes = 16 * kMiB;
 constexpr std::uint64_t kSectorBytes = 512;
 
@@ -36,8 +37,8 @@ Status write_zeroed(const std::string& path, std::byte* block) {
   const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
   if (fd < 0) return std::unexpected(system_error("cannot create " + path));
   bool good = true;
-  for (std::size_t at = 0; good && at < kFileBytes; at += kWriteBytes) {
-    good = ::pwrite(fd, block, kWriteBytes, static_cast<off_t>(at)) == static_cast<ssize_t>(kWriteBytes);
+  for (std::size_t at = 0; good && at < kFileBytes; at += kStreamBytes) {
+    good = ::pwrite(fd, block, kStreamBytes, static_cast<off_t>(at)) == static_cast<ssize_t>(kStreamBytes);
   }
   good = good && ::fsync(fd) == 0;
   ::close(fd);
@@ -45,28 +46,32 @@ Status write_zeroed(const std::string& path, std::byte* block) {
   return {};
 }
 
-Status measure_writes(obs::Histogram& histogram, const std::string& dir, Nanos span) {
+// Durable writes of `bytes` one after the other, each one's duration into `histogram`.
+bool write_durably(int fd, const std::byte* block, std::size_t bytes, Nanos span, obs::Histogram& histogram) {
+  const Nanos end = monotonic_nanos() + span;
+  for (std::size_t at = 0;; at = (at + bytes) % kFileBytes) {
+    const Nanos before = monotonic_nanos();
+    if (before >= end) return true;
+    if (::pwrite(fd, block, bytes, static_cast<off_t>(at)) != static_cast<ssize_t>(bytes)) return false;
+    histogram.record(monotonic_nanos() - before);
+  }
+}
+
+Status measure_writes(Floors& floors, const std::string& dir, Nanos span) {
   const std::string path = dir + "/esc-bench-floor." + std::to_string(::getpid());
   struct Free {
     void operator()(void* p) const { std::free(p); }
   };
   const std::unique_ptr<std::byte, Free> block(
-      static_cast<std::byte*>(std::aligned_alloc(4096, kWriteBytes)));
-  std::memset(block.get(), 0, kWriteBytes);
+      static_cast<std::byte*>(std::aligned_alloc(4096, kStreamBytes)));
+  std::memset(block.get(), 0, kStreamBytes);
   if (const Status status = write_zeroed(path, block.get()); !status) return status;
-  std::memset(block.get(), 0x5a, kWriteBytes);
+  std::memset(block.get(), 0x5a, kStreamBytes);
   const int fd = ::open(path.c_str(), O_RDWR | O_DIRECT | O_DSYNC | O_CLOEXEC);
   ::unlink(path.c_str());
   if (fd < 0) return std::unexpected(system_error("cannot open a file in " + dir + " with O_DIRECT"));
-  const Nanos end = monotonic_nanos() + span;
-  bool good = true;
-  for (std::size_t at = 0; good; at = (at + kWriteBytes) % kFileBytes) {
-    const Nanos before = monotonic_nanos();
-    if (before >= end) break;
-    good =
-        ::pwrite(fd, block.get(), kWriteBytes, static_cast<off_t>(at)) == static_cast<ssize_t>(kWriteBytes);
-    histogram.record(monotonic_nanos() - before);
-  }
+  const bool good = write_durably(fd, block.get(), kWriteBytes, span, floors.write) &&
+                    write_durably(fd, block.get(), kStreamBytes, span, floors.stream);
   ::close(fd);
   if (!good) return std::unexpected(system_error("synchronous write in " + dir));
   return {};
@@ -146,8 +151,12 @@ std::string read_text(const std::string& path) {
 }  // namespace
 
 Status measure_floors(Floors& floors, const std::string& dir, std::uint32_t message_bytes, Nanos span) {
-  if (const Status status = measure_writes(floors.write, dir, span); !status) return status;
+  if (const Status status = measure_writes(floors, dir, span); !status) return status;
   return measure_trips(floors.trip, message_bytes, span);
+}
+
+double Floors::stream_mb_per_s() const {
+  return stream.mean() > 0 ? static_cast<double>(kStreamBytes) * 1e3 / stream.mean() : 0;
 }
 
 std::optional<DeviceCounters> read_device(const std::string& dir) {

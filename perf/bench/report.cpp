@@ -220,8 +220,10 @@ void print_run(const Options& options, const RunResult& run, std::uint32_t numbe
   print_latency(m, "end to end", "e2e_", "until the consumer has it");
   if (m.has("floor_p50_us")) {
     std::string text = fmt::format(
-        "16 KiB dsync write p50 {:.0f} p99 {:.0f}, round trip p50 {:.0f} p99 {:.0f} us",
-        m("floor_write_p50_us"), m("floor_write_p99_us"), m("floor_trip_p50_us"), m("floor_trip_p99_us"));
+        "16 KiB dsync write p50 {:.0f} p99 {:.0f}, round trip p50 {:.0f} p99 {:.0f} us, 1 MiB writes {:.0f} "
+        "MB/s",
+        m("floor_write_p50_us"), m("floor_write_p99_us"), m("floor_trip_p50_us"), m("floor_trip_p99_us"),
+        m("floor_stream_mb_per_s"));
     if (m.has("p50_over_floor")) {
       text += fmt::format("; ack p50 is {:.2f} x, p99 {:.2f} x the floor", m("p50_over_floor"),
                           m("p99_over_floor"));
@@ -230,11 +232,12 @@ void print_run(const Options& options, const RunResult& run, std::uint32_t numbe
   }
   print_server(m, run);
   if (m.has("device_flushes_per_request")) {
-    Lines::line("device",
-                fmt::format("{:.3f} flushes and {:.3f} writes per request, {:.4f} flushes per event, "
-                            "{:.2f} bytes per byte of payload",
-                            m("device_flushes_per_request"), m("device_writes_per_request"),
-                            m("device_flushes_per_event"), m("device_bytes_per_payload_byte")));
+    Lines::line(
+        "device",
+        fmt::format("{:.3f} flushes and {:.3f} writes per request, {:.4f} flushes per event, "
+                    "{:.2f} bytes per byte of payload, {:.0f} MB/s",
+                    m("device_flushes_per_request"), m("device_writes_per_request"),
+                    m("device_flushes_per_event"), m("device_bytes_per_payload_byte"), m("device_mb_per_s")));
   }
   if (!run.error.empty()) Lines::line("FAILED", run.error);
   std::fflush(stdout);

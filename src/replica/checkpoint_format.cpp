@@ -10,6 +10,7 @@ namespace {
 
 constexpr std::uint64_t kMagic = 0x31544b5043435345;  // "ESCCPKT1"
 constexpr std::uint32_t kVersion = 3;
+constexpr std::uint32_t kVersionMin = 2;  // without the memory of partitions, producer ids, incarnations
 constexpr std::size_t kPrefixBytes = 16;
 constexpr std::size_t kPartitionBytesMin = 16 + 4 + 4 + 8 + 4 + 8 + 8 + 4;
 
@@ -26,9 +27,11 @@ void encode_partition(ByteWriter& writer, const CheckpointPartition& partition) 
     writer.number(segment.base_offset.value());
     writer.number(segment.bytes);
   }
+  writer.number(partition.memory_through.value());
+  writer.blob(partition.memory);
 }
 
-CheckpointPartition decode_partition(ByteReader& reader) {
+CheckpointPartition decode_partition(ByteReader& reader, std::uint32_t version) {
   CheckpointPartition partition;
   partition.identity.id = PartitionId(reader.number<std::uint32_t>());
   const ByteView topic_id = reader.bytes(partition.identity.topic_id.size());
@@ -43,6 +46,10 @@ CheckpointPartition decode_partition(ByteReader& reader) {
     const Offset base(reader.number<std::int64_t>());
     partition.state.segments.push_back({base, reader.number<std::uint64_t>()});
   }
+  if (version == kVersionMin) return partition;
+  partition.memory_through = Index(reader.number<std::uint64_t>());
+  const ByteView memory = reader.blob();
+  partition.memory.assign(memory.begin(), memory.end());
   return partition;
 }
 
@@ -57,12 +64,13 @@ void encode_members(const raft::Configuration& from, const FixedVector<NodeId, C
 }
 
 template <std::size_t Capacity>
-bool decode_members(ByteReader& reader, raft::Configuration& into, FixedVector<NodeId, Capacity>& out) {
-  const std::uint32_t count = reader.count(4 + 8);
+bool decode_members(ByteReader& reader, bool incarnations, raft::Configuration& into,
+                    FixedVector<NodeId, Capacity>& out) {
+  const std::uint32_t count = reader.count(incarnations ? 4 + 8 : 4);
   if (count > Capacity) return false;
   for (std::uint32_t i = 0; i < count; ++i) {
     const NodeId node(reader.number<std::uint32_t>());
-    const raft::Incarnation incarnation(reader.number<std::uint64_t>());
+    const raft::Incarnation incarnation(incarnations ? reader.number<std::uint64_t>() : 0);
     if (node == NodeId(0) || (!out.empty() && node <= out.back())) return false;
     if (into.incarnation_of(node) != raft::Incarnation(0)) return false;  // voter and learner
     out.push_back(node);
@@ -78,10 +86,10 @@ void encode_configuration(const raft::Configuration& configuration, ByteWriter& 
   encode_members(configuration, configuration.learners, writer);
 }
 
-std::optional<raft::Configuration> decode_configuration(ByteReader& reader) {
+std::optional<raft::Configuration> decode_configuration(ByteReader& reader, bool incarnations) {
   raft::Configuration configuration;
-  if (!decode_members(reader, configuration, configuration.voters)) return std::nullopt;
-  if (!decode_members(reader, configuration, configuration.learners)) return std::nullopt;
+  if (!decode_members(reader, incarnations, configuration, configuration.voters)) return std::nullopt;
+  if (!decode_members(reader, incarnations, configuration, configuration.learners)) return std::nullopt;
   if (reader.failed()) return std::nullopt;
   return configuration;
 }
@@ -98,6 +106,7 @@ void encode_checkpoint(const Checkpoint& checkpoint, std::vector<std::byte>& out
   encode_configuration(checkpoint.configuration, writer);
   writer.number(static_cast<std::uint8_t>(checkpoint.installed ? 1 : 0));
   writer.number(checkpoint.partition_max.value());
+  writer.number(checkpoint.producer_ids);
   writer.blob(checkpoint.metadata);
   writer.number(static_cast<std::uint32_t>(checkpoint.partitions.size()));
   for (const CheckpointPartition& partition : checkpoint.partitions) encode_partition(writer, partition);
@@ -119,24 +128,28 @@ Result<Checkpoint> decode_checkpoint(ByteView bytes, const std::string& path) {
     return damaged("checksum mismatch");
   ByteReader reader(checked);
   if (reader.number<std::uint64_t>() != kMagic) return damaged("it is not a checkpoint file");
-  if (const auto version = reader.number<std::uint32_t>(); version != kVersion) {
+  const auto version = reader.number<std::uint32_t>();
+  if (version < kVersionMin || version > kVersion) {
     return fail(Errc::unsupported, "checkpoint " + path + " has format version " + std::to_string(version) +
-                                       ", this build reads version 3: use the build that wrote it");
+                                       ", this build reads versions 2 and 3: use the build that wrote it");
   }
   if (reader.number<std::uint32_t>() != checked.size() - kPrefixBytes) return damaged("its length is wrong");
   Checkpoint checkpoint;
   checkpoint.group = GroupId(reader.number<std::uint32_t>());
   checkpoint.applied = Index(reader.number<std::uint64_t>());
   checkpoint.applied_term = Term(reader.number<std::uint64_t>());
-  const auto configuration = decode_configuration(reader);
+  const auto configuration = decode_configuration(reader, version >= 3);
   if (!configuration) return damaged("its list of members makes no sense");
   checkpoint.configuration = *configuration;
   checkpoint.installed = reader.number<std::uint8_t>() != 0;
   checkpoint.partition_max = PartitionId(reader.number<std::uint32_t>());
+  if (version > kVersionMin) checkpoint.producer_ids = reader.number<std::uint64_t>();
   const ByteView metadata = reader.blob();
   checkpoint.metadata.assign(metadata.begin(), metadata.end());
   const std::uint32_t partitions = reader.count(kPartitionBytesMin);
-  for (std::uint32_t i = 0; i < partitions; ++i) checkpoint.partitions.push_back(decode_partition(reader));
+  for (std::uint32_t i = 0; i < partitions; ++i) {
+    checkpoint.partitions.push_back(decode_partition(reader, version));
+  }
   if (!reader.at_end()) return damaged("its contents end early or go on too long");
   return checkpoint;
 }

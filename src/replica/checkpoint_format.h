@@ -17,6 +17,10 @@ namespace esc::replica {
 struct CheckpointPartition {
   PartitionIdentity identity;
   store::PartitionState state;
+  // What the partition remembers of its entries beside their records, as of `memory_through`: an entry at or
+  // below that index does not change it again when it is replayed. See partition_memory.cpp.
+  Index memory_through;
+  std::vector<std::byte> memory;
 };
 
 struct Checkpoint {
@@ -28,6 +32,7 @@ struct Checkpoint {
   // reset.
   bool installed = false;
   PartitionId partition_max{0};     // highest ever created in this group: ids are not used again
+  std::uint64_t producer_ids = 0;   // handed out so far by this group
   std::vector<std::byte> metadata;  // of the listener
   std::vector<CheckpointPartition> partitions;
 };
@@ -41,7 +46,8 @@ void encode_checkpoint(const Checkpoint& checkpoint, std::vector<std::byte>& out
 // incarnation u64. No voters: not known yet (the checkpoint of a member that came late). Decoding reads from
 // `reader`; nothing when it makes no sense.
 void encode_configuration(const raft::Configuration& configuration, ByteWriter& writer);
-[[nodiscard]] std::optional<raft::Configuration> decode_configuration(ByteReader& reader);
+[[nodiscard]] std::optional<raft::Configuration> decode_configuration(ByteReader& reader,
+                                                                     bool incarnations = true);
 
 inline constexpr std::uint64_t kCheckpointBytesMax = 256 * kMiB;
 

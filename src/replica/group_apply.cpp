@@ -120,7 +120,10 @@ void Group::carry_out(std::uint64_t sequence) {
     case logfmt::EntryKind::configuration:                          // in force since it was appended
     case logfmt::EntryKind::noop:
     case logfmt::EntryKind::none:
-    case logfmt::EntryKind::partition_config: break;
+    case logfmt::EntryKind::partition_config:
+    case logfmt::EntryKind::coordinator:
+    case logfmt::EntryKind::producer_ids:
+    case logfmt::EntryKind::sequence: break;
     case logfmt::EntryKind::partition_create: apply_partition_create(record.index, partition, body); break;
     case logfmt::EntryKind::partition_delete: apply_partition_delete(partition, commit_); break;
     case logfmt::EntryKind::metadata: listener_.on_metadata(options_.id, record.index, body); break;

@@ -12,8 +12,10 @@
 namespace esc::topo {
 namespace {
 
-// Below this many physical cores a core for housekeeping alone costs more than it brings.
-constexpr std::size_t kPhysicalCoresWithRoomMin = 4;
+// From so many physical cores on, one is left to housekeeping, the kernel's I/O workers and interrupts: with
+// two CPUs and two data cores the disk's completions wait for a data core, which costs twice the CPU per
+// event and most of the tail latency (docs/PERFORMANCE.md).
+constexpr std::size_t kPhysicalCoresWithRoomMin = 2;
 
 std::size_t physical_core_count(const Topology& topology, const CpuSet& set) {
   std::set<std::uint32_t> physical;

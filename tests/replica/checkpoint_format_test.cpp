@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "esc/base/crc32c.h"
+
 namespace esc::replica {
 namespace {
 
@@ -14,6 +16,7 @@ Checkpoint example() {
   checkpoint.configuration.voters.push_back(NodeId(3));
   checkpoint.configuration.learners.push_back(NodeId(4));
   checkpoint.installed = true;
+  checkpoint.producer_ids = 3000;
   checkpoint.metadata = {std::byte{1}, std::byte{2}};
   CheckpointPartition partition;
   partition.identity.id = PartitionId(9);
@@ -23,6 +26,8 @@ Checkpoint example() {
   partition.state.log_start_offset = Offset(10);
   partition.state.next_offset = Offset(1000);
   partition.state.segments = {{Offset(10), 4096}, {Offset(500), 123}};
+  partition.memory_through = Index(80);
+  partition.memory = {std::byte{7}, std::byte{8}, std::byte{9}};
   checkpoint.partitions.push_back(partition);
   return checkpoint;
 }
@@ -40,6 +45,32 @@ TEST(CheckpointFormat, reads_back_what_was_written) {
   encode_checkpoint(*decoded, again);
   EXPECT_EQ(again, encoded());
   EXPECT_EQ(decoded->partitions[0].state.segments[1].bytes, 123u);
+  EXPECT_EQ(decoded->producer_ids, 3000u);
+  EXPECT_EQ(decoded->partitions[0].memory_through, Index(80));
+  EXPECT_EQ(decoded->partitions[0].memory, example().partitions[0].memory);
+}
+
+// The same without producer ids and memory.
+std::vector<std::byte> encoded_by_version_2() {
+  Checkpoint checkpoint = example();
+  checkpoint.producer_ids = 0;
+  checkpoint.metadata.clear();
+  checkpoint.partitions.clear();
+  std::vector<std::byte> bytes;
+  encode_checkpoint(checkpoint, bytes);
+  bytes.resize(bytes.size() - 4 - 4 - 4 - 8);  // checksum, partitions, metadata, producer ids
+  bytes.resize(bytes.size() + 4 + 4);
+  store_le(bytes.data() + 8, std::uint32_t{2});
+  store_le(bytes.data() + 12, static_cast<std::uint32_t>(bytes.size() - 16));
+  ByteWriter(bytes).number(crc32c(bytes));
+  return bytes;
+}
+
+TEST(CheckpointFormat, version_2_is_read_and_remembers_nothing) {
+  const auto decoded = decode_checkpoint(encoded_by_version_2(), "x");
+  ASSERT_TRUE(decoded.has_value()) << decoded.error().message;
+  EXPECT_EQ(decoded->applied, Index(77));
+  EXPECT_EQ(decoded->producer_ids, 0u);
 }
 
 TEST(CheckpointFormat, every_flipped_bit_is_noticed_and_the_message_names_the_file) {

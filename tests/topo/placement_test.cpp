@@ -47,14 +47,15 @@ TEST(Placement, polling_cores_on_every_cpu_are_reported) {
   EXPECT_TRUE(any_contains(plan.warnings, "No CPU is left for housekeeping"));
 }
 
-TEST(Placement, two_cpu_vm_uses_both_cpus_by_default) {
-  const Plan plan = must_plan(make_machine({.cores_per_socket = 2}), {});
+TEST(Placement, both_cpus_of_a_two_cpu_vm_are_used_when_asked_for) {
+  const Plan plan = must_plan(make_machine({.cores_per_socket = 2}), {.cores = 2});
   EXPECT_EQ(plan.cores.size(), 2u);
   EXPECT_EQ(plan.data_cpus, (CpuSet{0, 1}));
 }
 
-TEST(Placement, one_core_of_a_two_cpu_vm_leaves_cpu_0_to_housekeeping) {
-  const Plan plan = must_plan(make_machine({.cores_per_socket = 2}), {.cores = 1});
+TEST(Placement, a_two_cpu_vm_leaves_cpu_0_to_housekeeping) {
+  const Plan plan = must_plan(make_machine({.cores_per_socket = 2}), {});
+  EXPECT_EQ(plan.cores.size(), 1u);
   EXPECT_EQ(plan.data_cpus, CpuSet{1});
   EXPECT_EQ(plan.housekeeping_cpus, CpuSet{0});
   EXPECT_TRUE(plan.warnings.empty()) << plan.warnings[0];
@@ -177,8 +178,10 @@ TEST(Placement, more_cores_than_cpus_float_when_pinning_is_preferred) {
 
 TEST(Placement, taskset_limits_the_choice) {
   Topology machine = make_machine({.cores_per_socket = 8});
-  machine.affinity = {2, 3};
-  EXPECT_EQ(must_plan(machine, {}).data_cpus, (CpuSet{2, 3}));
+  machine.affinity = {2, 3, 4};
+  const Plan plan = must_plan(machine, {});
+  EXPECT_EQ(plan.data_cpus, (CpuSet{2, 3}));
+  EXPECT_EQ(plan.housekeeping_cpus, CpuSet{4});
   const std::string message = refusal(machine, {.cpu_list = {2, 5}});
   EXPECT_NE(message.find("CPU 5 is excluded by the process affinity (taskset)"), std::string::npos)
       << message;

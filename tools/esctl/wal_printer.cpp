@@ -36,6 +36,9 @@ const char* kind_name(logfmt::EntryKind kind) {
     case logfmt::EntryKind::metadata: return "metadata";
     case logfmt::EntryKind::log_start: return "log_start";
     case logfmt::EntryKind::configuration: return "configuration";
+    case logfmt::EntryKind::coordinator: return "coordinator";
+    case logfmt::EntryKind::producer_ids: return "producer_ids";
+    case logfmt::EntryKind::sequence: return "sequence";
   }
   return "unknown";
 }

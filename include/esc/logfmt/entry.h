@@ -32,16 +32,19 @@ enum class EntryKind : std::uint8_t {
   metadata = 6,          // a command of group 0
   log_start = 7,         // moves a partition's log start offset
   configuration = 8,     // members of the group (raft::Configuration)
+  coordinator = 9,       // a command of the consumer groups that this group coordinates
+  producer_ids = 10,     // this group hands out a block of producer ids
+  sequence = 11,         // an idempotent producer's sequence advances without a record
 };
-inline constexpr std::uint8_t kEntryKindMax = 8;
+inline constexpr std::uint8_t kEntryKindMax = 11;
 
 struct EntryHeader {
   std::uint32_t size = 0;  // bytes of body, unpadded
   EntryKind kind = EntryKind::none;
   std::uint8_t flags = 0;
   std::uint16_t reserved0 = 0;
-  std::uint32_t partition = 0;  // PartitionId value; 0 when the kind has none
-  std::uint32_t reserved1 = 0;
+  std::uint32_t partition = 0;    // PartitionId value; 0 when the kind has none
+  std::uint32_t dropped = 0;      // batch: records of the producer's batch that were left out as duplicates
   std::uint64_t index = 0;        // Raft log index
   std::int64_t timestamp_ms = 0;  // leader's wall clock at append; the only clock that apply may use
 };
@@ -49,6 +52,7 @@ inline constexpr std::uint32_t kEntryHeaderBytes = 32;
 static_assert(sizeof(EntryHeader) == kEntryHeaderBytes);
 static_assert(offsetof(EntryHeader, kind) == 4);
 static_assert(offsetof(EntryHeader, partition) == 8);
+static_assert(offsetof(EntryHeader, dropped) == 12);
 static_assert(offsetof(EntryHeader, index) == 16);
 static_assert(offsetof(EntryHeader, timestamp_ms) == 24);
 static_assert(std::is_trivially_copyable_v<EntryHeader>);
