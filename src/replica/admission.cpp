@@ -17,6 +17,7 @@ std::uint32_t Admission::do_work(Nanos now) {
   if (!group_.leading_ || group_.shutting_down_ || group_.handover_deadline_ != 0 || now < next_check_)
     return 0;
   next_check_ = now + kCheckEvery;
+  if (group_.options_.replica_plant == Plant::blank_disk_is_member) return 0;
   const raft::Core& core = *group_.core_;
   if (core.configurations().current_index() > core.commit_index() || core.configurations().full()) return 0;
   for (const peer::PeerAddress& peer : group_.options_.peers) {
@@ -85,6 +86,7 @@ bool Admission::majority_without(NodeId node, Nanos now) const {
     const auto peer = std::ranges::find(core.peers(), voter, &raft::Progress::node);
     const bool heard = voter == group_.options_.node ||
                        (peer != core.peers().end() && peer->state != raft::ProgressState::regressed &&
+                        raft::Incarnation(group_.links_->incarnation(voter)) == peer->incarnation &&
                         now - peer->last_contact < group_.options_.timeouts.election_timeout_max);
     if (heard) ++alive;
   }

@@ -47,7 +47,7 @@ void encode_checkpoint(const Checkpoint& checkpoint, std::vector<std::byte>& out
 // `reader`; nothing when it makes no sense.
 void encode_configuration(const raft::Configuration& configuration, ByteWriter& writer);
 [[nodiscard]] std::optional<raft::Configuration> decode_configuration(ByteReader& reader,
-                                                                     bool incarnations = true);
+                                                                      bool incarnations = true);
 
 inline constexpr std::uint64_t kCheckpointBytesMax = 256 * kMiB;
 

@@ -70,6 +70,10 @@ void Group::open_links() {
   }
 }
 
+raft::Incarnation Group::incarnation() const {
+  return membership_ != nullptr ? membership_->incarnation() : raft::Incarnation(0);
+}
+
 PeerSender* Group::sender(NodeId peer) {
   for (const auto& candidate : senders_) {
     if (candidate->peer() == peer) return candidate.get();

@@ -172,6 +172,7 @@ bool Membership::all_agree(const raft::Configuration& members, bool pledged) con
 
 void Membership::advance() {
   if (!saver_.idle() || group_.failed_ || group_.shutting_down_) return;
+  if (group_.options_.replica_plant == Plant::blank_disk_is_member) return;
   if (state() == State::blank) {
     const raft::Configuration members = view();
     if (members.voters.empty() || !all_agree(members, false)) return;
@@ -228,6 +229,7 @@ std::uint32_t Membership::tell() {
 // --- messages of the core ---------------------------------------------------------------------------------
 
 bool Membership::admits(const raft::Message& message) {
+  if (group_.options_.replica_plant == Plant::blank_disk_is_member) return true;
   const raft::Core& core = *group_.core_;
   const bool planted = group_.options_.replica_plant == Plant::incarnation_ignored;
   const raft::Incarnation sender(group_.links_->incarnation(message.from));
@@ -261,7 +263,9 @@ void Membership::seen(const raft::Message& message) {
 }
 
 bool Membership::is_for_peer(const raft::Message& message) const {
-  if (is_answer(message) || group_.options_.replica_plant == Plant::incarnation_ignored) return true;
+  const Plant plant = group_.options_.replica_plant;
+  if (is_answer(message) || plant == Plant::incarnation_ignored || plant == Plant::blank_disk_is_member)
+    return true;
   const raft::Incarnation meant = group_.core_->configuration().incarnation_of(message.to);
   return raft::Incarnation(group_.links_->incarnation(message.to)) == meant;
 }

@@ -15,6 +15,8 @@ Checkpoint example() {
   checkpoint.configuration.voters.push_back(NodeId(1));
   checkpoint.configuration.voters.push_back(NodeId(3));
   checkpoint.configuration.learners.push_back(NodeId(4));
+  checkpoint.configuration.set_incarnation(NodeId(1), raft::Incarnation(0x0123456789abcdef));
+  checkpoint.configuration.set_incarnation(NodeId(4), raft::Incarnation(77));
   checkpoint.installed = true;
   checkpoint.producer_ids = 3000;
   checkpoint.metadata = {std::byte{1}, std::byte{2}};

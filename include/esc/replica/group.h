@@ -210,6 +210,8 @@ class Group final : private peer::LinkHandler {
   [[nodiscard]] const GroupStats& stats() const { return stats_; }
   [[nodiscard]] const wal::Log& wal() const { return *wal_; }
   [[nodiscard]] const raft::Core& core() const { return *core_; }
+  // Of the data here; 0 in a group of one node.
+  [[nodiscard]] raft::Incarnation incarnation() const;
 
  private:
   friend class Admission;
