@@ -15,7 +15,7 @@ from pathlib import Path
 FLOORS = [
     ["base"],
     ["ring", "topo", "obs"],
-    ["raft", "wire", "logfmt"],
+    ["raft", "wire", "logfmt", "dedup"],
     ["io"],
     ["wal", "store", "peer", "sim"],
     ["replica"],
@@ -26,7 +26,7 @@ FLOORS = [
 FLOOR_OF = {module: floor for floor, modules in enumerate(FLOORS) for module in modules}
 PURE_FLOOR = 2
 # These run inside the simulator: the outside world reaches them through interfaces only.
-SIMULATED = {"raft", "wire", "logfmt", "wal", "store", "peer", "replica", "broker"}
+SIMULATED = {"raft", "wire", "logfmt", "dedup", "wal", "store", "peer", "replica", "broker"}
 
 FILE_LINES_MAX = 800
 FUNCTION_LINES_MAX = 70

@@ -21,6 +21,8 @@ std::string_view to_string(Errc code) {
     case Errc::closed: return "closed";
     case Errc::not_leader: return "not leader";
     case Errc::timeout: return "timeout";
+    case Errc::stale_epoch: return "stale producer epoch";
+    case Errc::out_of_order: return "out of order sequence number";
   }
   return "unknown error";
 }

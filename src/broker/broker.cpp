@@ -7,6 +7,7 @@
 #include "fetch_call.h"
 #include "handlers.h"
 #include "produce_call.h"
+#include "producer_ids.h"
 #include "respond.h"
 
 namespace esc::broker {
@@ -23,6 +24,8 @@ BrokerMetrics::BrokerMetrics(obs::Scope& scope)
       produced_records(scope.counter("esc_produced_records_total", "Records appended")),
       produced_bytes(scope.counter("esc_produced_bytes_total", "Bytes of appended record batches")),
       produce_errors(scope.counter("esc_produce_errors_total", "Batches refused")),
+      produce_duplicates(
+          scope.counter("esc_produce_duplicates_total", "Repeated batches answered with their originals")),
       fetched_bytes(scope.counter("esc_fetched_bytes_total", "Bytes of record batches sent to consumers")),
       protocol_errors(scope.counter("esc_protocol_errors_total", "Requests that could not be understood")),
       evictions(scope.counter("esc_evictions_total", "Clients closed for holding memory without progress")),
@@ -46,6 +49,7 @@ Broker::Broker(io::Env env, obs::LogSource log, obs::Scope& metrics, const Broke
       response_pool_(options.response_pool_bytes),
       groups_(options.groups, nullptr),
       controller_(std::make_unique<Controller>(*this)),
+      producer_ids_(std::make_unique<ProducerIds>(*this)),
       loan_references_(options.receive_buffers, 0) {
   started_at_ = env_.clock.now();
   connection_store_.reserve(1024);
@@ -231,7 +235,7 @@ void Broker::block(ProduceCall& call) {
 // --- the agent --------------------------------------------------------------------------------------
 
 std::uint32_t Broker::do_work(Nanos now) {
-  std::uint32_t work = controller_->do_work();
+  std::uint32_t work = controller_->do_work() + producer_ids_->do_work(now);
   while (!finishing_.empty()) {
     auto& call = static_cast<FetchCall&>(finishing_.pop_front());
     for (replica::FetchWaiter& waiter : call.waiters) {

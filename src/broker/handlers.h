@@ -40,6 +40,7 @@ void handle_create_partitions(Broker& broker, Request& request);
 void handle_describe_configs(Broker& broker, Request& request);
 void handle_find_coordinator(Broker& broker, Request& request);
 void handle_describe_cluster(Broker& broker, Request& request);
+void handle_init_producer_id(Broker& broker, Request& request);
 void handle_node_status(Broker& broker, Request& request);
 
 }  // namespace esc::broker

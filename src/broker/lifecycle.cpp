@@ -1,6 +1,7 @@
 #include "esc/broker/lifecycle.h"
 
 #include "controller.h"
+#include "producer_ids.h"
 
 namespace esc::broker {
 
@@ -17,6 +18,8 @@ void on_partition(Broker& broker, GroupId group, replica::Partition& partition) 
   broker.controller().on_partition(group, partition);
 }
 void on_service(Broker& broker, GroupId group, NodeId from, peer::Service service, ByteView payload) {
+  if (service.kind == kServiceProducerIdRequest || service.kind == kServiceProducerId)
+    return broker.producer_ids().on_service(group, from, service, payload);
   if (group == GroupId(0)) broker.controller().on_service(from, service, payload);
 }
 void announce_leader(Broker& broker, GroupId group, NodeId leader, Term term) {

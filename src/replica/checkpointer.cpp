@@ -133,6 +133,9 @@ void Checkpointer::start_file() {
   });
   checkpoint_.installed = installing_;
   checkpoint_.partition_max = installing_ ? group_.partition_max_ : group_.partition_max_at(target_);
+  checkpoint_.producer_ids = group_.producer_ids_;
+  for (CheckpointPartition& record : checkpoint_.partitions)
+    group_.save_memory(*group_.find(record.identity.id), record);
   if (!installing_) checkpoint_.configuration = group_.core_->configurations().in_force_at(target_);
   checkpoint_.metadata.clear();
   group_.listener_.save_metadata(group_.options_.id, checkpoint_.metadata);

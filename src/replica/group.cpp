@@ -10,6 +10,7 @@
 #include "esc/wire/record_batch.h"
 #include "membership.h"
 #include "peer_sender.h"
+#include "producer_table.h"
 #include "snapshot_fetch.h"
 #include "snapshot_source.h"
 
@@ -28,7 +29,9 @@ Group::Group(io::Env env, obs::LogSource log, const GroupOptions& options, Group
       options_(options),
       listener_(listener),
       ring_(options.ring_memory, options.frame_bytes_max),
-      checkpointer_(std::make_unique<Checkpointer>(*this)) {
+      checkpointer_(std::make_unique<Checkpointer>(*this)),
+      producers_(std::make_unique<ProducerTable>()),
+      pending_producers_(std::make_unique<ProducerOverlay>()) {
   for (std::size_t i = 0; i < kApplyOps; ++i) {
     apply_ops_.push_back(std::make_unique<ApplyOp>());
     apply_ops_.back()->group = this;
@@ -91,6 +94,11 @@ Index Group::fill(const FrameRing::Allocation& allocation, logfmt::EntryKind kin
 std::expected<Appended, Errc> Group::append_batch(Partition& partition, ByteView batch) {
   if (const Errc code = accepting(); code != Errc::ok) return std::unexpected(code);
   if (partition.deleted_) return std::unexpected(Errc::not_found);
+  auto sequenced = producer_batch(partition.id(), batch);
+  if (sequenced) {
+    const auto known = answer_duplicate(*sequenced);
+    if (!known || known->duplicate) return known;
+  }
   const std::uint64_t reserve = kCommandReserveFrames * ring_.frame_bytes_max();
   const auto size = static_cast<std::uint32_t>(batch.size());
   auto allocation = allocate(size, reserve);
@@ -100,8 +108,13 @@ std::expected<Appended, Errc> Group::append_batch(Partition& partition, ByteView
   const Offset base = partition.next_offset_;
   wire::stamp_base_offset(ByteSpan(body, batch.size()), base.value());
   wire::stamp_leader_epoch(ByteSpan(body, batch.size()), static_cast<std::int32_t>(core_->term().value()));
+  if (partition.log_append_time_) wire::stamp_log_append_time(ByteSpan(body, size), env_.clock.wall_ms());
   const Index index = fill(*allocation, logfmt::EntryKind::batch, partition.id(), size, next_index());
   register_batch(allocation->sequence, partition);
+  if (sequenced) {
+    place(*sequenced, ring_.entry(allocation->sequence));
+    pending_producers_->add(*producers_, *sequenced);
+  }
   open_events_ += static_cast<std::uint32_t>(partition.next_offset_ - base);
   ++stats_.batches_appended;
   stats_.bytes_appended += batch.size();

@@ -48,6 +48,12 @@ std::expected<Index, Errc> Group::delete_partition(PartitionId id) {
   return append_command(logfmt::EntryKind::partition_delete, id, {});
 }
 
+std::expected<Index, Errc> Group::propose_log_start(PartitionId id, Offset start) {
+  std::array<std::byte, sizeof(std::int64_t)> body;
+  store_le(body.data(), start.value());
+  return append_command(logfmt::EntryKind::log_start, id, body);
+}
+
 // Puts a batch entry at the end of its partition's chain and moves the next offset.
 void Group::register_batch(std::uint64_t sequence, Partition& partition) {
   EntryRecord& record = ring_.entry(sequence);
@@ -122,8 +128,8 @@ void Group::carry_out(std::uint64_t sequence) {
     case logfmt::EntryKind::none:
     case logfmt::EntryKind::partition_config:
     case logfmt::EntryKind::coordinator:
-    case logfmt::EntryKind::producer_ids:
     case logfmt::EntryKind::sequence: break;
+    case logfmt::EntryKind::producer_ids: apply_producer_ids(record.index, body); break;
     case logfmt::EntryKind::partition_create: apply_partition_create(record.index, partition, body); break;
     case logfmt::EntryKind::partition_delete: apply_partition_delete(partition, commit_); break;
     case logfmt::EntryKind::metadata: listener_.on_metadata(options_.id, record.index, body); break;
@@ -157,6 +163,7 @@ PartitionId Group::partition_max_at(Index index) const {
 void Group::commit_batch(std::uint64_t sequence) {
   EntryRecord& record = ring_.entry(sequence);
   if (record.applied) return;  // of a deleted partition
+  remember(record);
   if (record.partition == nullptr) {
     Partition* const found = find(record.partition_id);
     const auto batch = wire::BatchView::parse(ByteView(record.body, record.body_bytes));
@@ -200,6 +207,7 @@ void Group::apply_partition_delete(PartitionId id, Index at_index) {
   if (partition == nullptr) return;
   partition->deleted_ = true;
   partition->deleted_at_ = at_index;
+  forget_partition(id);
   // Entries still in the ring lose their owner; those not yet on their way to the files need not get there.
   for (std::uint64_t at = partition->tail_oldest_; at != kNoEntry;) {
     EntryRecord& record = ring_.entry(at);
@@ -274,10 +282,7 @@ std::uint32_t Group::enforce_retention(Nanos now) {
     if (partition.log_start_proposed_ || (limits.ms == kNoLimit && limits.bytes == kNoLimit)) continue;
     const Offset point = partition.log_->retention_point(limits.ms, limits.bytes, wall_ms);
     if (point <= partition.log_->log_start_offset()) continue;
-    std::array<std::byte, sizeof(std::int64_t)> body;
-    store_le(body.data(), point.value());
-    if (append_command(logfmt::EntryKind::log_start, partition.id(), body))
-      partition.log_start_proposed_ = true;
+    if (propose_log_start(partition.id(), point)) partition.log_start_proposed_ = true;
     ++work;
   }
   return work + 1;

@@ -81,6 +81,7 @@ void Group::change_leadership(const raft::LeadershipChange& change) {
 void Group::lose_leadership() {
   leading_ = false;
   noop_index_ = Index(0);
+  if (options_.replica_plant != Plant::producers_kept_at_step_down) drop_pending_producers();
   if (options_.replica_plant != Plant::offsets_kept_at_step_down) unregister_uncommitted();
   if (ring_.has_open() && !ring_.open_frame().proposed) {
     ring_.truncate(ring_.entry(ring_.open_frame().first_sequence).index);

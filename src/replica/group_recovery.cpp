@@ -46,14 +46,15 @@ Status Group::load_checkpoint(Checkpoint& checkpoint) {
   }
   partition_max_ = checkpointed_partition_max_ = checkpoint.partition_max;
   if (Status status = listener_.load_metadata(options_.id, checkpoint.metadata); !status) return status;
-  for (CheckpointPartition& record : checkpoint.partitions) {
+  for (const CheckpointPartition& record : checkpoint.partitions) {
     auto partition_log =
         store::PartitionLog::open(env_.files, env_.disk, partition_directory(record.identity),
                                   store_options(record.identity), record.state);
     if (!partition_log) return std::unexpected(std::move(partition_log.error()));
-    adopt_partition(std::make_unique<Partition>(std::move(record.identity), std::move(*partition_log)));
+    adopt_partition(std::make_unique<Partition>(record.identity, std::move(*partition_log)));
   }
-  return {};
+  producer_ids_ = checkpoint.producer_ids;
+  return load_memories(checkpoint, path);
 }
 
 // Whether the WAL reaches as far as the checkpoint.

@@ -195,6 +195,9 @@ void SnapshotFetch::finish_records() {
   for (const CheckpointPartition& record : checkpoint_.partitions) {
     group_.adopt_offsets(*group_.find(record.identity.id), record.state.log_start_offset);
   }
+  if (Status status = group_.load_memories(checkpoint_, "of the leader"); !status)
+    return group_.enter_failed(status.error().message);
+  group_.producer_ids_ = std::max(group_.producer_ids_, checkpoint_.producer_ids);
   group_.partition_max_ = std::max(group_.partition_max_, checkpoint_.partition_max);
   group_.checkpointer_->install(checkpoint_.applied, checkpoint_.applied_term, checkpoint_.configuration);
 }

@@ -10,8 +10,27 @@ namespace {
 
 constexpr std::size_t kPartBytes = 512 * kKiB;
 constexpr std::size_t kMessageOverhead = 64;
+constexpr Nanos kHoldFor = 5 * kSecond;  // after its last request
 
 }  // namespace
+
+void SnapshotSource::note(NodeId from, bool begins) {
+  for (std::size_t i = 0; i < fetchers_.size(); ++i) {
+    if (fetchers_[i].node != from) continue;
+    fetchers_[i].asked_at = group_.now_;
+    if (begins) fetchers_[i].index = group_.checkpointed_;
+    return;
+  }
+  if (begins && !fetchers_.full()) fetchers_.push_back({from, group_.checkpointed_, group_.now_});
+}
+
+Index SnapshotSource::holds() const {
+  Index held(UINT64_MAX);
+  for (const Fetcher& fetcher : fetchers_) {
+    if (group_.now_ - fetcher.asked_at < kHoldFor) held = std::min(held, fetcher.index);
+  }
+  return held;
+}
 
 // A request that comes while another is being answered is dropped; its sender asks again.
 void SnapshotSource::on_state_request(NodeId from, std::uint64_t tag, ByteView payload) {
@@ -20,6 +39,7 @@ void SnapshotSource::on_state_request(NodeId from, std::uint64_t tag, ByteView p
   to_ = from;
   tag_ = tag;
   state_offset_ = request->offset;
+  note(from, state_offset_ == 0);
   if (state_offset_ == 0) return load_checkpoint();
   send_state();
 }
@@ -86,6 +106,7 @@ void SnapshotSource::on_records_request(NodeId from, std::uint64_t tag, ByteView
   to_ = from;
   tag_ = tag;
   request_ = *request;
+  note(from, false);
   Partition* const partition = group_.find(request_.partition);
   const bool held = partition != nullptr && request_.offset >= partition->log_start_offset() &&
                     request_.offset < partition->log().next_offset();

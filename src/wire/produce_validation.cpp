@@ -44,6 +44,9 @@ BatchVerdict check_header(BatchView batch, const ProduceBatchLimits& limits) {
   if (batch.has_producer_id() && batch.base_sequence() < 0) {
     return refuse(ErrorCode::invalid_record, "producer id without a sequence");
   }
+  if (batch.has_producer_id() && batch.producer_epoch() < 0) {
+    return refuse(ErrorCode::invalid_record, "producer id without an epoch");
+  }
   if (batch.transactional() && !limits.transactions_supported) {
     return refuse(ErrorCode::invalid_txn_state, "transactions are not supported");
   }

@@ -141,6 +141,7 @@ struct ClusterWorld {
       : network(clock, Prng(seed).fork(99), {}) {
     for (std::uint32_t id = 1; id <= size; ++id)
       nodes.push_back(std::make_unique<ClusterNode>(clock, network, id, size, seed));
+    for (std::uint32_t id = 1; id <= size; ++id) network.boot(id);  // the machines run: who dials is refused
   }
 
   [[nodiscard]] ClusterNode& node(std::uint32_t id) { return *nodes[id - 1]; }

@@ -669,6 +669,61 @@ TEST(Group, a_failed_wal_write_ends_acknowledgement_and_what_was_acknowledged_su
   world.check_recovered();
 }
 
+Bytes sequenced_batch(std::int32_t first_sequence, std::int32_t records) {
+  Bytes buffer(4096);
+  wire::BatchBuilder builder(buffer,
+                             {.producer_id = 42, .producer_epoch = 3, .base_sequence = first_sequence});
+  for (std::int32_t i = 0; i < records; ++i)
+    EXPECT_TRUE(builder.append(1, {}, wire::NullableBytes(as_bytes("value"))));
+  buffer.resize(builder.finish().size());
+  return buffer;
+}
+
+TEST(Group, what_is_known_of_producers_survives_checkpoints_and_power_cuts) {
+  World world(11);
+  world.open_and_lead();
+  const PartitionId id(1);
+  world.create(id);
+  std::int32_t next = 0;
+  for (int round = 0; round < 20; ++round) {
+    for (int i = 0; i < 5; ++i, next += 3) {
+      const auto appended = world.group->append_batch(*world.group->find(id), sequenced_batch(next, 3));
+      ASSERT_TRUE(appended.has_value());
+      ASSERT_EQ(appended->base_offset, Offset(next));
+      world.wait(appended->index);
+    }
+    // With and without a checkpoint behind the batches, and in the middle of one.
+    ASSERT_TRUE(world.turn_until([&] { return world.pending.back()->ended; }));
+    world.turn_for(static_cast<Nanos>(world.prng.below(3)) * 60 * kMillisecond);
+    world.close(sim::CrashKind::power);
+    world.open_and_lead();
+    Partition& partition = *world.group->find(id);
+    EXPECT_EQ(world.group->append_batch(partition, sequenced_batch(next + 1, 3)).error(), Errc::out_of_order);
+    for (std::int32_t before = next - 15; before < next; before += 3) {
+      const auto repeated = world.group->append_batch(partition, sequenced_batch(before, 3));
+      ASSERT_TRUE(repeated.has_value()) << round;
+      EXPECT_TRUE(repeated->duplicate);
+      EXPECT_EQ(repeated->base_offset, Offset(before));
+    }
+  }
+  EXPECT_EQ(world.group->find(id)->high_watermark(), Offset(next));
+}
+
+TEST(Group, producer_ids_are_never_handed_out_twice) {
+  World world(12);
+  std::set<std::int64_t> ids;
+  for (int round = 0; round < 4; ++round) {
+    world.open_and_lead();
+    for (int i = 0; i < 1500; ++i) {
+      std::expected<std::int64_t, Errc> id = std::unexpected(Errc::busy);
+      ASSERT_TRUE(world.turn_until([&] { return (id = world.group->take_producer_id()).has_value(); }));
+      EXPECT_TRUE(ids.insert(*id).second);
+    }
+    world.turn_for(static_cast<Nanos>(round) * 100 * kMillisecond);
+    world.close(sim::CrashKind::power);
+  }
+}
+
 TEST(Group, steady_state_allocates_nothing) {
   GroupOptions options = small_options();
   options.wal = wal::Options{};

@@ -30,6 +30,8 @@ enum class Errc : std::uint8_t {
   closed,            // the connection or component is shut down
   not_leader,        // this replica cannot accept the proposal
   timeout,           //
+  stale_epoch,       // from a producer that a newer one with its id has replaced
+  out_of_order,      // a producer's sequence has a gap
 };
 
 [[nodiscard]] std::string_view to_string(Errc code);

@@ -66,6 +66,7 @@ struct ProduceCall;
 struct FetchCall;
 class Connection;
 class Controller;
+class ProducerIds;
 
 struct BrokerMetrics {
   explicit BrokerMetrics(obs::Scope& scope);
@@ -74,6 +75,7 @@ struct BrokerMetrics {
   obs::Counter& produced_records;
   obs::Counter& produced_bytes;
   obs::Counter& produce_errors;
+  obs::Counter& produce_duplicates;
   obs::Counter& fetched_bytes;
   obs::Counter& protocol_errors;
   obs::Counter& evictions;
@@ -135,6 +137,7 @@ class Broker {
   [[nodiscard]] Directory& directory() { return directory_; }
   [[nodiscard]] const Directory& directory() const { return directory_; }
   [[nodiscard]] Controller& controller() { return *controller_; }
+  [[nodiscard]] ProducerIds& producer_ids() { return *producer_ids_; }
 
   // From inside a commit: the wait of this call is over; it is replied to in the next turn.
   void finish_later(FetchCall& call);
@@ -179,6 +182,7 @@ class Broker {
   BufferPool response_pool_;
   std::vector<replica::Group*> groups_;  // by id; null when another core's
   std::unique_ptr<Controller> controller_;
+  std::unique_ptr<ProducerIds> producer_ids_;
 
   // What is in a list outlives the list: a node may be taken down while clients are connected.
   std::vector<std::unique_ptr<Request[]>> request_slabs_;

@@ -14,6 +14,8 @@ void save_metadata(Broker& broker, std::vector<std::byte>& out);
 void on_partition(Broker& broker, GroupId group, replica::Partition& partition);
 // Services between brokers, over the links of group 0 (docs/PROTOCOL.md). Values are the protocol.
 inline constexpr std::uint16_t kServiceCreateTopics = 64;
+inline constexpr std::uint16_t kServiceProducerIdRequest = 65;
+inline constexpr std::uint16_t kServiceProducerId = 66;
 void on_service(Broker& broker, GroupId group, NodeId from, peer::Service service, ByteView payload);
 // Tells every core who leads the group; 0: nobody known. This node only once it may assign offsets.
 void announce_leader(Broker& broker, GroupId group, NodeId leader, Term term);

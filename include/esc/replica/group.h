@@ -108,21 +108,28 @@ struct GroupStats {
   std::uint64_t segment_writes = 0;
   std::uint64_t appends_dropped = 0;  // received when the ring was full
   std::uint64_t checkpoints = 0;
+  std::uint64_t duplicate_batches = 0;  // of idempotent producers
+  std::uint64_t sequence_errors = 0;    // refused: a gap, or a stale epoch
   Nanos last_checkpoint_duration = 0;
 };
 
 struct Appended {
   Index index;
   Offset base_offset;
+  bool duplicate = false;  // of an idempotent producer: the answer is that of the original
 };
 
 class Admission;
 class Checkpointer;
 class Membership;
 class PeerSender;
+class ProducerOverlay;
+class ProducerTable;
 class SnapshotFetch;
 class SnapshotSource;
 struct Checkpoint;
+struct CheckpointPartition;
+struct ProducerBatch;
 
 class Group final : private peer::LinkHandler {
  public:
@@ -140,7 +147,9 @@ class Group final : private peer::LinkHandler {
 
   // Whether producers are accepted, and if not why (not_leader, no_space, io_error, busy).
   [[nodiscard]] Errc accepting() const;
-  // Copies one validated record batch into the open frame, stamps offset and leader epoch.
+  // Copies one validated record batch into the open frame, stamps offset and leader epoch. An idempotent
+  // producer's batch must follow its last one: else stale_epoch or out_of_order, or, when the log has it
+  // already, the place of the original, whose commit is to be waited for all the same.
   [[nodiscard]] std::expected<Appended, Errc> append_batch(Partition& partition, ByteView batch);
   // A command. Has a reserve in the ring, so that deletes go on when producers are refused.
   [[nodiscard]] std::expected<Index, Errc> append_command(logfmt::EntryKind kind, PartitionId partition,
@@ -150,6 +159,13 @@ class Group final : private peer::LinkHandler {
 
   [[nodiscard]] std::expected<Index, Errc> create_partition(const PartitionIdentity& identity);
   [[nodiscard]] std::expected<Index, Errc> delete_partition(PartitionId id);
+  // Records below `start` (at most the high watermark) may be deleted.
+  [[nodiscard]] std::expected<Index, Errc> propose_log_start(PartitionId id, Offset start);
+
+  // An id that no producer of the cluster has had. busy: a new block of ids is on its way, try again when
+  // `producer_ids_pending` is committed.
+  [[nodiscard]] std::expected<std::int64_t, Errc> take_producer_id();
+  [[nodiscard]] Index producer_ids_pending() const { return producer_ids_pending_; }
 
   // --- members -----------------------------------------------------------------------------------
 
@@ -185,6 +201,16 @@ class Group final : private peer::LinkHandler {
   [[nodiscard]] const EntryRecord* tail_at_time(const Partition& partition, WallMs timestamp) const;
   // Newest timestamp of the committed records, -1 without any.
   [[nodiscard]] WallMs max_timestamp(const Partition& partition) const;
+  // Where the records of a leader epoch end: the newest epoch at or below `epoch` that the partition knows,
+  // and the offset behind its last record (KIP-101). Epoch -1: there is no such epoch yet.
+  struct EpochEnd {
+    std::int32_t epoch = -1;
+    Offset end{-1};
+  };
+  [[nodiscard]] EpochEnd end_of_epoch(const Partition& partition, std::int32_t epoch) const;
+  // How many idempotent producers are remembered, and how many had to be forgotten before their time.
+  [[nodiscard]] std::uint32_t producers() const;
+  [[nodiscard]] std::uint64_t producers_evicted() const;
   // Counts asynchronous reads: a deleted partition outlives them.
   void pin() { ++pins_; }
   void unpin() { --pins_; }
@@ -310,6 +336,17 @@ class Group final : private peer::LinkHandler {
   [[nodiscard]] std::uint64_t tail_entry(const Partition& partition, Offset offset) const;
   [[nodiscard]] bool all_applied() const { return unapplied_bytes_ == 0 && apply_in_flight_ == 0; }
 
+  // group_producers.cpp: what partitions remember beside their records
+  [[nodiscard]] std::expected<Appended, Errc> answer_duplicate(const ProducerBatch& batch);
+  void remember(const EntryRecord& record);
+  void forget_partition(PartitionId id);
+  void apply_producer_ids(Index index, ByteView body);
+  void drop_pending_producers();
+  void save_memory(const Partition& partition, CheckpointPartition& out) const;
+  [[nodiscard]] Status load_memory(Partition& partition, const CheckpointPartition& record,
+                                   const std::string& path);
+  [[nodiscard]] Status load_memories(const Checkpoint& checkpoint, const std::string& path);
+
   // group_recovery.cpp
   [[nodiscard]] Status recover(const std::function<void()>& pump);
   [[nodiscard]] Status load_checkpoint(Checkpoint& checkpoint);
@@ -361,6 +398,13 @@ class Group final : private peer::LinkHandler {
   std::uint64_t unapplied_bytes_ = 0;  // committed, not in the files
   Nanos unapplied_since_ = 0;
   Nanos retry_apply_at_ = 0;
+
+  std::unique_ptr<ProducerTable> producers_;
+  std::unique_ptr<ProducerOverlay> pending_producers_;
+  std::uint64_t producer_ids_ = 0;  // handed out by this group: committed blocks
+  std::uint64_t producer_ids_next_ = 0;
+  std::uint64_t producer_ids_end_ = 0;  // of this leader's block
+  Index producer_ids_pending_{0};
 
   Index commit_{0};
   Index held_commit_{0};               // committed while a snapshot is being fetched

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "esc/base/ids.h"
 #include "esc/base/intrusive_list.h"
@@ -46,6 +47,13 @@ struct FetchWaiter : ListNode<FetchWaiter> {
   void* context = nullptr;
 };
 
+// The first record of a leader epoch.
+struct EpochStart {
+  std::int32_t epoch = -1;
+  Offset start;
+  bool operator==(const EpochStart&) const = default;
+};
+
 class Partition : public ListNode<Partition> {
  public:
   Partition(PartitionIdentity identity, std::unique_ptr<store::PartitionLog> log)
@@ -68,6 +76,11 @@ class Partition : public ListNode<Partition> {
 
   [[nodiscard]] const Retention& retention() const { return retention_; }
   void set_retention(const Retention& retention) { retention_ = retention; }
+  // The server stamps records with its own time as it appends them (message.timestamp.type).
+  void set_log_append_time(bool on) { log_append_time_ = on; }
+  [[nodiscard]] bool log_append_time() const { return log_append_time_; }
+  // Of the committed records, ascending.
+  [[nodiscard]] const std::vector<EpochStart>& epochs() const { return epochs_; }
   void add_waiter(FetchWaiter& waiter) { waiters_.push_back(waiter); }
 
  private:
@@ -78,6 +91,9 @@ class Partition : public ListNode<Partition> {
   Offset next_offset_{0};
   Offset high_watermark_{0};
   Retention retention_;
+  bool log_append_time_ = false;
+  std::vector<EpochStart> epochs_;
+  Index memory_through_{0};  // entries up to here have changed what is remembered; see group_producers.cpp
   bool deleted_ = false;
   Index deleted_at_;
   enum class Burial : std::uint8_t { none, digging, done };

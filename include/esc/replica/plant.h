@@ -18,6 +18,9 @@ enum class Plant : std::uint8_t {
   incarnation_ignored,           // answers count and messages go by node id, whoever has its disk now
   blank_disk_is_member,          // a blank group takes part at once under its old id
   offsets_kept_at_step_down,     // does not take back the offsets of what was not committed
+  producers_not_in_checkpoint,   // forgets idempotent producers with every restart and snapshot
+  duplicate_without_commit,      // acknowledges a repeated batch before the original is committed
+  producers_kept_at_step_down,   // still counts batches as seen that were lost with leadership
 };
 
 }  // namespace esc::replica

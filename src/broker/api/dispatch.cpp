@@ -11,7 +11,7 @@ constexpr wire::ApiKey kImplemented[] = {
     wire::ApiKey::api_versions,      wire::ApiKey::create_topics,
     wire::ApiKey::delete_topics,     wire::ApiKey::describe_configs,
     wire::ApiKey::create_partitions, wire::ApiKey::describe_cluster,
-    wire::ApiKey::find_coordinator,
+    wire::ApiKey::find_coordinator,  wire::ApiKey::init_producer_id,
 };
 
 void answer_api_versions(Broker& broker, Request& request, wire::ErrorCode code) {
@@ -56,6 +56,7 @@ void handle_request(Broker& broker, Request& request) {
     case wire::ApiKey::describe_configs: return handle_describe_configs(broker, request);
     case wire::ApiKey::describe_cluster: return handle_describe_cluster(broker, request);
     case wire::ApiKey::find_coordinator: return handle_find_coordinator(broker, request);
+    case wire::ApiKey::init_producer_id: return handle_init_producer_id(broker, request);
     case wire::ApiKey::node_status: return handle_node_status(broker, request);
     default: return broker.protocol_error(request, "this API is not supported");
   }

@@ -29,6 +29,8 @@ wire::ErrorCode to_error_code(Errc code) {
     case Errc::not_found: return wire::ErrorCode::unknown_topic_or_partition;
     case Errc::not_leader: return wire::ErrorCode::not_leader_or_follower;
     case Errc::too_large: return wire::ErrorCode::message_too_large;
+    case Errc::stale_epoch: return wire::ErrorCode::invalid_producer_epoch;
+    case Errc::out_of_order: return wire::ErrorCode::out_of_order_sequence_number;
     case Errc::timeout:
     case Errc::busy: return wire::ErrorCode::request_timed_out;
     // Retriable in every client, and it says what happened: not enough durable copies could be made.
@@ -107,7 +109,13 @@ bool append_item(Broker& broker, ProduceCall& call, ProduceItem& item) {
   }
   item.base_offset = appended->base_offset;
   item.log_start = partition->log_start_offset();
-  call.waiters[item.group.value()].index = appended->index;
+  // A repeated batch waits for the original, which may lie before what this request has appended.
+  Index& awaited = call.waiters[item.group.value()].index;
+  awaited = std::max(awaited, appended->index);
+  if (appended->duplicate) {
+    broker.metrics().produce_duplicates.add();
+    return true;
+  }
   broker.metrics().produced_batches.add();
   broker.metrics().produced_records.add(static_cast<std::uint64_t>(item.record_count));
   broker.metrics().produced_bytes.add(item.batch.size());

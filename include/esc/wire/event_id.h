@@ -1,0 +1,49 @@
+// Event ids in record batches: finding them, and taking records out of a batch whose ids have been seen
+// before.
+//
+// Pure. Records are given uncompressed: batch_records() of compression.h makes them so.
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <span>
+#include <string_view>
+
+#include "esc/base/bytes.h"
+#include "esc/base/result.h"
+#include "esc/wire/record_batch.h"
+
+namespace esc::wire {
+
+// Where a topic's records carry their id.
+struct EventIdRule {
+  bool key = false;         // the record's key...
+  std::string_view header;  // ...or the first header of this name
+};
+
+// The id's bytes. Nothing without the header or key, and when it is null or empty.
+[[nodiscard]] NullableBytes event_id(const Record& record, const EventIdRule& rule);
+
+// Calls f(record number, id) for every record. False: the records are malformed.
+template <class F>
+bool for_each_event_id(ByteView records, std::int32_t record_count, const EventIdRule& rule, F&& f) {
+  RecordIterator iterator(records, record_count);
+  std::int32_t number = 0;
+  while (const auto record = iterator.next()) f(number++, event_id(*record, rule));
+  return !iterator.failed();
+}
+
+// The batch without the records whose `drop` is true; at least one must remain. Offsets of the rest are dense
+// again, count, last offset delta, largest timestamp, length and CRC follow; everything else, the producer's
+// sequence too, stays. Compressed with the codec it had: `plain` then takes the uncompressed records and is
+// at least as large as `records`. `out` has kBatchHeaderBytes more than compressed_bytes_max() of that.
+// Errors: corruption; too_large when a buffer is too small.
+struct RewriteBuffers {
+  ByteSpan plain;
+  ByteSpan out;
+};
+[[nodiscard]] std::expected<ByteView, Errc> remove_records(BatchView batch, ByteView records,
+                                                           std::span<const bool> drop,
+                                                           const RewriteBuffers& buffers);
+
+}  // namespace esc::wire

@@ -1,0 +1,137 @@
+// Looking for event ids: in a full window of several slices, one by one and by batches of 64 with their cells
+// fetched ahead, as the append path does it; taking note of new ones; the hash; bytes per id.
+#include <benchmark/benchmark.h>
+
+#include <array>
+#include <memory>
+
+#include "esc/base/prng.h"
+#include "esc/dedup/pending.h"
+#include "esc/dedup/window.h"
+
+namespace esc::dedup {
+namespace {
+
+constexpr std::size_t kBatch = 64;
+
+class NoFiles final : public EntrySource {
+ public:
+  std::uint64_t reads = 0;
+  const Entry* read(Place) override {
+    ++reads;
+    return nullptr;
+  }
+};
+
+Id id_of(std::uint64_t number) {
+  std::array<std::byte, 36> text{};  // as long as a UUID in text
+  store_le(text.data(), number);
+  return make_id({1, 2}, text);
+}
+
+// `ids` ids in four slices or more of log time, the sealed ones on disk.
+std::unique_ptr<Window> full_window(std::int64_t ids, const Limits& limits) {
+  auto window = std::make_unique<Window>();
+  for (std::int64_t i = 0; i < ids; ++i) {
+    if (i % 64 == 0) window->begin(i * (limits.window_ms - 1) / ids, limits);
+    window->insert(id_of(static_cast<std::uint64_t>(i)), Offset(i));
+  }
+  for (const auto& part : window->take_unflushed()) benchmark::DoNotOptimize(part.bytes.data());
+  window->drop_flushed();
+  return window;
+}
+
+constexpr Limits kHour{.window_ms = 3'600'000, .bytes_max = 4 * kGiB};
+
+void hash_a_uuid(benchmark::State& state) {
+  std::uint64_t i = 0;
+  for (auto _ : state) benchmark::DoNotOptimize(id_of(i++));
+  state.SetItemsProcessed(state.iterations());
+}
+BENCHMARK(hash_a_uuid);
+
+void look_up_misses(benchmark::State& state) {
+  const auto window = full_window(state.range(0), kHour);
+  NoFiles files;
+  std::array<Id, kBatch> ids;
+  std::uint64_t next = 1ULL << 40;
+  std::uint64_t found = 0;
+  for (auto _ : state) {
+    state.PauseTiming();
+    for (Id& id : ids) id = id_of(next++);
+    state.ResumeTiming();
+    for (const Id& id : ids) window->prefetch(id);
+    for (const Id& id : ids)
+      found += window->find(id, kHour.window_ms - 1, kHour, files).state != Found::State::absent ? 1 : 0;
+  }
+  benchmark::DoNotOptimize(found);
+  state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(kBatch));
+  state.counters["slices"] = static_cast<double>(window->generations());
+  state.counters["memory_bytes_per_id"] =
+      static_cast<double>(window->memory_bytes()) / static_cast<double>(window->ids());
+  state.counters["file_reads_per_lookup"] =
+      static_cast<double>(files.reads) /
+      static_cast<double>(state.iterations() * static_cast<std::int64_t>(kBatch));
+}
+BENCHMARK(look_up_misses)->Arg(10'000)->Arg(100'000)->Arg(1'000'000)->Arg(10'000'000);
+
+void look_up_hits_in_memory(benchmark::State& state) {
+  const auto window = full_window(state.range(0), kHour);
+  NoFiles files;
+  Prng prng(1);
+  std::array<Id, kBatch> ids;
+  std::uint64_t found = 0;
+  const auto recent = static_cast<std::uint64_t>(state.range(0) / 16);
+  for (auto _ : state) {
+    state.PauseTiming();
+    for (Id& id : ids) id = id_of(static_cast<std::uint64_t>(state.range(0)) - 1 - prng.below(recent));
+    state.ResumeTiming();
+    for (const Id& id : ids) window->prefetch(id);
+    for (const Id& id : ids)
+      found += window->find(id, kHour.window_ms - 1, kHour, files).state == Found::State::duplicate ? 1 : 0;
+  }
+  state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(kBatch));
+  state.counters["found"] = static_cast<double>(found) / static_cast<double>(state.iterations());
+}
+BENCHMARK(look_up_hits_in_memory)->Arg(1'000'000);
+
+// Append, commit: into the pending ids and out again, and into the window.
+void take_note(benchmark::State& state) {
+  Window window;
+  Pending pending;
+  std::array<Id, kBatch> ids;
+  std::int64_t offset = 0;
+  for (auto _ : state) {
+    state.PauseTiming();
+    for (Id& id : ids)
+      id = id_of(static_cast<std::uint64_t>(offset) * 64 + (static_cast<std::uint64_t>(&id - ids.data())));
+    state.ResumeTiming();
+    for (const Id& id : ids) benchmark::DoNotOptimize(pending.insert(id, {Offset(offset), Index(1)}));
+    window.begin(offset / 1000, kHour);
+    for (const Id& id : ids) window.prefetch_for_insert(id);
+    for (const Id& id : ids) {
+      pending.erase(id);
+      window.insert(id, Offset(++offset));
+    }
+  }
+  state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(kBatch));
+}
+BENCHMARK(take_note)->Iterations(100'000);
+
+// The longest time that one id may take: the index of a full slice doubles.
+void grow_the_largest_index(benchmark::State& state) {
+  for (auto _ : state) {
+    state.PauseTiming();
+    Generation generation(1, Offset(0), 0);
+    const std::uint32_t before = kGenerationEntriesMax / 2;
+    for (std::uint32_t i = 0; i < before; ++i) generation.insert(id_of(i), Offset(i), 0);
+    state.ResumeTiming();
+    generation.insert(id_of(before), Offset(before), 0);
+  }
+}
+BENCHMARK(grow_the_largest_index)->Iterations(10)->Unit(benchmark::kMillisecond);
+
+}  // namespace
+}  // namespace esc::dedup
+
+BENCHMARK_MAIN();

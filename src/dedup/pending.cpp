@@ -1,0 +1,64 @@
+#include "esc/dedup/pending.h"
+
+namespace esc::dedup {
+namespace {
+
+constexpr std::size_t kCellsFirst = 256;
+
+}  // namespace
+
+std::optional<Pending::Record> Pending::find(Id id) const {
+  if (used_ == 0) return std::nullopt;
+  const std::size_t mask = cells_.size() - 1;
+  for (std::size_t at = home(id); !cells_[at].id.none(); at = (at + 1) & mask) {
+    if (cells_[at].id == id) return cells_[at].record;
+  }
+  return std::nullopt;
+}
+
+std::optional<Pending::Record> Pending::insert(Id id, Record record) {
+  if ((used_ + 1) * 2 > cells_.size()) grow();
+  const std::size_t mask = cells_.size() - 1;
+  std::size_t at = home(id);
+  for (; !cells_[at].id.none(); at = (at + 1) & mask) {
+    if (cells_[at].id == id) return cells_[at].record;
+  }
+  cells_[at] = {id, record};
+  ++used_;
+  return std::nullopt;
+}
+
+// The cells behind a gap move up as far as their homes allow (Knuth, TAOCP 3, 6.4, algorithm R).
+void Pending::erase(Id id) {
+  if (used_ == 0) return;
+  const std::size_t mask = cells_.size() - 1;
+  std::size_t gap = home(id);
+  while (cells_[gap].id != id) {
+    if (cells_[gap].id.none()) return;
+    gap = (gap + 1) & mask;
+  }
+  for (std::size_t at = (gap + 1) & mask; !cells_[at].id.none(); at = (at + 1) & mask) {
+    const std::size_t distance = (at - home(cells_[at].id)) & mask;
+    if (distance < ((at - gap) & mask)) continue;
+    cells_[gap] = cells_[at];
+    gap = at;
+  }
+  cells_[gap] = {};
+  --used_;
+}
+
+void Pending::clear() {
+  cells_.assign(cells_.size(), {});
+  used_ = 0;
+}
+
+void Pending::grow() {
+  std::vector<Cell> old(cells_.empty() ? kCellsFirst : cells_.size() * 2);
+  old.swap(cells_);
+  used_ = 0;
+  for (const Cell& cell : old) {
+    if (!cell.id.none()) static_cast<void>(insert(cell.id, cell.record));
+  }
+}
+
+}  // namespace esc::dedup

@@ -1,0 +1,106 @@
+#include "esc/wire/event_id.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "esc/wire/compression.h"
+
+namespace esc::wire {
+namespace {
+
+// One record as it lies in the batch, cut around its offset delta.
+struct RawRecord {
+  ByteView before;  // attributes and timestamp delta
+  ByteView after;   // key, value, headers
+  std::int64_t timestamp_delta = 0;
+};
+
+bool take_raw(ByteView& rest, RawRecord& record) {
+  const auto length = take_varint(rest);
+  if (!length || *length < 1 || static_cast<std::size_t>(*length) > rest.size()) return false;
+  const ByteView body = rest.first(static_cast<std::size_t>(*length));
+  rest = rest.subspan(body.size());
+  ByteView cut = body.subspan(1);
+  const auto timestamp_delta = take_varlong(cut);
+  if (!timestamp_delta) return false;
+  record.timestamp_delta = *timestamp_delta;
+  record.before = body.first(body.size() - cut.size());
+  if (!take_varint(cut)) return false;
+  record.after = cut;
+  return true;
+}
+
+std::byte* put_bytes(std::byte* to, ByteView bytes) {
+  if (!bytes.empty()) std::memcpy(to, bytes.data(), bytes.size());
+  return to + bytes.size();
+}
+
+struct Kept {
+  std::size_t bytes = 0;
+  std::int32_t records = 0;
+  std::int64_t max_timestamp_delta = 0;
+};
+
+// Copies what stays to `to`, with new offset deltas.
+std::expected<Kept, Errc> copy_kept(ByteView records, std::span<const bool> drop, ByteSpan to) {
+  Kept kept;
+  for (const bool dropped : drop) {
+    RawRecord record;
+    if (!take_raw(records, record)) return std::unexpected(Errc::corruption);
+    if (dropped) continue;
+    const std::size_t body = record.before.size() + varint_bytes(kept.records) + record.after.size();
+    if (to.size() - kept.bytes < body + varint_bytes(static_cast<std::int64_t>(body)))
+      return std::unexpected(Errc::too_large);
+    std::byte* at = put_varint(to.data() + kept.bytes, static_cast<std::int64_t>(body));
+    at = put_bytes(at, record.before);
+    at = put_varint(at, kept.records);
+    at = put_bytes(at, record.after);
+    kept.bytes = static_cast<std::size_t>(at - to.data());
+    kept.max_timestamp_delta = kept.records == 0 ? record.timestamp_delta
+                                                 : std::max(kept.max_timestamp_delta, record.timestamp_delta);
+    ++kept.records;
+  }
+  if (!records.empty() || kept.records == 0) return std::unexpected(Errc::corruption);
+  return kept;
+}
+
+}  // namespace
+
+NullableBytes event_id(const Record& record, const EventIdRule& rule) {
+  const auto present = [](const NullableBytes& bytes) {
+    return bytes.has_value() && !bytes->empty() ? bytes : NullableBytes{};
+  };
+  if (rule.key) return present(record.key);
+  if (record.header_count == 0) return std::nullopt;
+  HeaderIterator headers(record);
+  while (const auto header = headers.next()) {
+    if (header->key == rule.header) return present(header->value);
+  }
+  return std::nullopt;
+}
+
+std::expected<ByteView, Errc> remove_records(BatchView batch, ByteView records, std::span<const bool> drop,
+                                             const RewriteBuffers& buffers) {
+  if (buffers.out.size() < kBatchHeaderBytes) return std::unexpected(Errc::too_large);
+  const ByteSpan payload = buffers.out.subspan(kBatchHeaderBytes);
+  const bool compressed = batch.codec() != Codec::none;
+  const ByteSpan plain = compressed ? buffers.plain : payload;
+  const auto kept = copy_kept(records, drop, plain);
+  if (!kept) return std::unexpected(kept.error());
+  std::size_t payload_bytes = kept->bytes;
+  if (compressed) {
+    const auto packed = compress(batch.codec(), plain.first(kept->bytes), payload);
+    if (!packed) return std::unexpected(packed.error());
+    payload_bytes = packed->size();
+  }
+  const ByteSpan result = buffers.out.first(kBatchHeaderBytes + payload_bytes);
+  std::memcpy(result.data(), batch.bytes().data(), kBatchHeaderBytes);
+  store_be(result.data() + 8, static_cast<std::int32_t>(result.size() - kBatchLengthEnd));
+  store_be(result.data() + 23, kept->records - 1);
+  store_be(result.data() + 35, batch.base_timestamp() + kept->max_timestamp_delta);
+  store_be(result.data() + 57, kept->records);
+  stamp_crc(result);
+  return result;
+}
+
+}  // namespace esc::wire
