@@ -10,6 +10,7 @@ namespace {
 
 constexpr Nanos kCheckEvery = 20 * kMillisecond;
 constexpr Nanos kReplaceAgainAfter = kSecond;
+constexpr Nanos kHeartbeats = 3;  // whoever has answered none of the last ones is not counted on
 
 }  // namespace
 
@@ -87,7 +88,7 @@ bool Admission::majority_without(NodeId node, Nanos now) const {
     const bool heard = voter == group_.options_.node ||
                        (peer != core.peers().end() && peer->state != raft::ProgressState::regressed &&
                         raft::Incarnation(group_.links_->incarnation(voter)) == peer->incarnation &&
-                        now - peer->last_contact < group_.options_.timeouts.election_timeout_max);
+                        now - peer->last_contact < kHeartbeats * group_.options_.timeouts.heartbeat_interval);
     if (heard) ++alive;
   }
   return alive >= remaining / 2 + 1;

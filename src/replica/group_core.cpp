@@ -22,7 +22,12 @@ void Group::tick(Nanos now) {
 void Group::handle_effects(ByteView received) {
   for (const raft::Message& message : effects_.messages) {
     PeerSender* const to = sender(message.to);
-    if (to != nullptr && membership_->is_for_peer(message)) to->queue(message);
+    if (to == nullptr) continue;
+    if (membership_->is_for_peer(message)) {
+      to->queue(message);
+    } else {
+      membership_->remind(message.to);
+    }
   }
   const auto hard_state = effects_.hard_state;
   const auto mark = effects_.mark;

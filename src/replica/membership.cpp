@@ -14,6 +14,8 @@ namespace {
 constexpr std::string_view kFileName = "incarnation";
 constexpr Nanos kFirstWord = 2 * kSecond;  // nobody looks before that
 constexpr Nanos kNextWord = 10 * kSecond;
+constexpr Nanos kSilence = kSecond;
+constexpr Nanos kRemindEvery = 50 * kMillisecond;
 
 // Answers promise something in the sender's name; requests come from who needs such promises.
 bool is_answer(const raft::Message& message) {
@@ -221,6 +223,7 @@ std::uint32_t Membership::tell() {
     encode(status(), payload);
     if (!sender->queue_service({kMemberStatus, 0}, payload)) continue;
     peer.to_tell = false;
+    peer.told_at = group_.now_;
     ++work;
   }
   return work;
@@ -256,6 +259,7 @@ bool Membership::admits(const raft::Message& message) {
 
 void Membership::seen(const raft::Message& message) {
   const auto* request = std::get_if<raft::VoteRequest>(&message.payload);
+  if (request == nullptr && !is_answer(message)) heard_at_ = group_.now_;
   if (request == nullptr || request->pre_vote) return;
   const raft::HardState& given = group_.core_->hard_state();
   if (given.term == message.term && given.vote == message.from)
@@ -270,9 +274,20 @@ bool Membership::is_for_peer(const raft::Message& message) const {
   return raft::Incarnation(group_.links_->incarnation(message.to)) == meant;
 }
 
+void Membership::remind(NodeId node) {
+  Peer* const peer = find(node);
+  if (peer != nullptr && group_.now_ - peer->told_at >= kRemindEvery) peer->to_tell = true;
+}
+
 // --- time -------------------------------------------------------------------------------------------------
 
 std::uint32_t Membership::do_work(Nanos now) {
+  // Without a leader, and nothing to say to anybody: a connection to a process that is gone is noticed only by
+  // sending, and it is in the way of the new one.
+  if (!group_.core_->is_leader() && now - heard_at_ > kSilence && now >= tell_again_at_) {
+    tell_again_at_ = now + kSilence;
+    tell_all();
+  }
   const std::uint32_t work = tell();
   const bool waits = state() != State::member || group_.core_->configuration().voters.empty();
   if (!waits) {

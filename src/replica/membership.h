@@ -62,6 +62,9 @@ class Membership {
   void seen(const raft::Message& message);
   // Whether a message of the core is for who is at the other end of the link.
   [[nodiscard]] bool is_for_peer(const raft::Message& message) const;
+  // A message was for another incarnation than the link's. Something else is said instead: either it is the
+  // link that is old, and only what is sent finds out; or the node has a new disk, and may like to know.
+  void remind(NodeId peer);
 
   std::uint32_t do_work(Nanos now);
   // Nothing of ours is on its way to the disk.
@@ -74,6 +77,7 @@ class Membership {
     bool heard = false;  // on the link that is up now
     MemberStatus status;
     bool to_tell = false;
+    Nanos told_at = 0;
   };
 
   [[nodiscard]] State state() const;
@@ -95,6 +99,8 @@ class Membership {
   IncarnationFile saving_;  // becomes file_ when it is durable
   FileSaver saver_;
   std::vector<Peer> peers_;
+  Nanos heard_at_ = 0;           // a leader
+  Nanos tell_again_at_ = 0;
   raft::Incarnation voted_for_;  // to whom the vote of the term went, as far as this process knows
   Nanos waiting_since_ = 0;
   Nanos log_waiting_at_ = 0;

@@ -31,6 +31,7 @@ struct ClusterNode final : GroupListener, peer::HelloHandler {
         memory(static_cast<std::byte*>(std::aligned_alloc(kBlockBytes, kRingBytes))) {
     options.id = GroupId(0);
     options.node = NodeId(id);
+    options.seed = seed * 100 + id;
     for (std::uint32_t other = 1; other <= nodes; ++other) {
       options.members.voters.push_back(NodeId(other));
       if (other != id) options.peers.push_back({NodeId(other), sim::address_of(other), kPort});
