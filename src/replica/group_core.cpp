@@ -211,7 +211,10 @@ void Group::copy_entry(const logfmt::EntryView& entry, Term term, const raft::Wr
 void Group::reset_log(const raft::LogWrite& write, const raft::WriteMark& mark) {
   ring_.truncate(commit_.next());
   wal_->discard_from(commit_.next());
+  // What comes next begins a frame of its own: the log on disk goes on behind the snapshot.
+  if (ring_.has_open()) ring_.seal();
   reset_mark_ = mark;
+  resetting_ = true;
   wal_->reset(write.last, write.term, &Group::on_reset_saved, this);
 }
 
@@ -223,6 +226,7 @@ void Group::on_reset_saved(void* context, Errc code) {
                        std::string(to_string(code)) + "); check the device, then restart");
     return;
   }
+  group.resetting_ = false;
   if (group.core_ == nullptr) return;  // still recovering
   group.core_->persisted(group.reset_mark_, group.effects_);
   group.handle_effects();

@@ -136,6 +136,7 @@ Status Group::recover(const std::function<void()>& pump) {
   if (checkpoint.installed && !continues) {
     discard_replayed(replay);
     wal_->discard_from(checkpoint.applied.next());
+    resetting_ = true;
     wal_->reset(checkpoint.applied, checkpoint.applied_term, &Group::on_reset_saved, this);
   } else if (Status status = check_belongs_together(report, checkpoint); !status) {
     return status;

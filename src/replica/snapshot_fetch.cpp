@@ -53,7 +53,7 @@ std::uint32_t SnapshotFetch::do_work(Nanos now) {
       request(kSnapshotStateRequest);
       return 1;
     case Phase::draining:
-      if (!group_.all_applied() || !group_.checkpointer_->idle()) return 0;
+      if (!group_.all_applied() || !group_.checkpointer_->idle() || group_.resetting_) return 0;
       begin_records();
       return 1;
     case Phase::records:

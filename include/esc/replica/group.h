@@ -423,6 +423,7 @@ class Group final : private peer::LinkHandler {
   std::unique_ptr<SnapshotFetch> fetch_;    // under way
   std::unique_ptr<SnapshotSource> source_;  // null in a group of one
   raft::WriteMark reset_mark_;
+  bool resetting_ = false;  // the log, after a snapshot; the next snapshot waits for it
   Term noop_term_;
   Index noop_index_;  // leading_ turns true when this is applied
   bool leading_ = false;
