@@ -106,7 +106,7 @@ void take_note(benchmark::State& state) {
     for (Id& id : ids)
       id = id_of(static_cast<std::uint64_t>(offset) * 64 + (static_cast<std::uint64_t>(&id - ids.data())));
     state.ResumeTiming();
-    for (const Id& id : ids) benchmark::DoNotOptimize(pending.insert(id, {Offset(offset), Index(1)}));
+    for (const Id& id : ids) benchmark::DoNotOptimize(pending.insert(id, Offset(offset)));
     window.begin(offset / 1000, kHour);
     for (const Id& id : ids) window.prefetch_for_insert(id);
     for (const Id& id : ids) {

@@ -4,6 +4,8 @@
 
 #include "connection.h"
 #include "controller.h"
+#include "coordinators.h"
+#include "event_ids.h"
 #include "fetch_call.h"
 #include "handlers.h"
 #include "produce_call.h"
@@ -26,6 +28,17 @@ BrokerMetrics::BrokerMetrics(obs::Scope& scope)
       produce_errors(scope.counter("esc_produce_errors_total", "Batches refused")),
       produce_duplicates(
           scope.counter("esc_produce_duplicates_total", "Repeated batches answered with their originals")),
+      dedup_hits(
+          scope.counter("esc_dedup_hits_total", "Records dropped because their event id was seen before")),
+      dedup_misses(
+          scope.counter("esc_dedup_misses_total", "Records with an event id that was not seen before")),
+      dedup_ids(scope.gauge("esc_dedup_window_ids", "Event ids that are remembered, of all replicas here")),
+      dedup_memory_bytes(scope.gauge("esc_dedup_memory_bytes", "Memory of the remembered event ids")),
+      dedup_expired(scope.gauge("esc_dedup_expired_ids", "Event ids forgotten at the end of their window")),
+      dedup_evicted(
+          scope.gauge("esc_dedup_evicted_ids",
+                      "Event ids forgotten before the end of their window, for dedup.window.bytes")),
+      dedup_file_reads(scope.gauge("esc_dedup_file_reads", "Blocks of event ids read from files")),
       fetched_bytes(scope.counter("esc_fetched_bytes_total", "Bytes of record batches sent to consumers")),
       protocol_errors(scope.counter("esc_protocol_errors_total", "Requests that could not be understood")),
       evictions(scope.counter("esc_evictions_total", "Clients closed for holding memory without progress")),
@@ -49,7 +62,9 @@ Broker::Broker(io::Env env, obs::LogSource log, obs::Scope& metrics, const Broke
       response_pool_(options.response_pool_bytes),
       groups_(options.groups, nullptr),
       controller_(std::make_unique<Controller>(*this)),
+      coordinators_(std::make_unique<Coordinators>(*this)),
       producer_ids_(std::make_unique<ProducerIds>(*this)),
+      event_ids_(std::make_unique<EventIds>(*this)),
       loan_references_(options.receive_buffers, 0) {
   started_at_ = env_.clock.now();
   connection_store_.reserve(1024);
@@ -102,6 +117,7 @@ void Broker::close_all() {
 
 void Broker::begin_shutdown() {
   shutting_down_ = true;
+  coordinators_->begin_shutdown();
   connections_.for_each([](Connection& connection) { connection.hurry(); });
 }
 
@@ -147,6 +163,24 @@ void Broker::release_frame(Request& request) {
   request.frame = {};
   request.header.client_id.reset();
   request.header.body = {};
+}
+
+bool Broker::detach_frame(Request& request) {
+  if (!request.loan.valid()) return true;
+  const ByteSpan copy = request_pool_.allocate(request.frame.size());
+  if (copy.empty()) {
+    protocol_error(request, "no memory for a request that may have to wait");
+    return false;
+  }
+  std::copy(request.frame.begin(), request.frame.end(), copy.begin());
+  release_loan(request.loan);
+  request.loan = {};
+  request.assembled = copy;
+  request.frame = ByteView(copy).first(request.frame.size());
+  const auto header = wire::parse_request(request.frame);
+  ESC_ASSERT_MSG(header.has_value(), "it was parsed before");
+  request.header = *header;
+  return true;
 }
 
 void Broker::release(Request& request) {
@@ -235,7 +269,8 @@ void Broker::block(ProduceCall& call) {
 // --- the agent --------------------------------------------------------------------------------------
 
 std::uint32_t Broker::do_work(Nanos now) {
-  std::uint32_t work = controller_->do_work() + producer_ids_->do_work(now);
+  std::uint32_t work = controller_->do_work() + coordinators_->do_work(now) + producer_ids_->do_work(now);
+  event_ids_->do_work(now);
   while (!finishing_.empty()) {
     auto& call = static_cast<FetchCall&>(finishing_.pop_front());
     for (replica::FetchWaiter& waiter : call.waiters) {

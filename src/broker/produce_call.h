@@ -13,6 +13,8 @@ struct ProduceItem {
   ByteView batch;  // validated; in the request's frame
   std::int32_t record_count = 0;
   wire::ErrorCode code = wire::ErrorCode::none;
+  const TopicView* dedup = nullptr;  // the topic drops duplicates; until its ids are read
+  replica::BatchIds ids;
   Offset base_offset{-1};
   Offset log_start{-1};
   ProduceItem* next = nullptr;  // of the same core

@@ -5,10 +5,16 @@
 #include <charconv>
 #include <limits>
 
+#include "esc/dedup/window.h"
+
 namespace esc::broker {
 namespace {
 
 constexpr std::int64_t kMax = std::numeric_limits<std::int64_t>::max();
+// Times within a slice of the window are kept in 32 bits of milliseconds.
+constexpr std::int64_t kDedupWindowMsMax = std::int64_t{90} * 24 * 3600 * 1000;
+constexpr std::string_view kDedupId = "dedup.id";
+constexpr std::string_view kHeaderPrefix = "header:";
 
 struct NumberKey {
   std::string_view key;
@@ -29,6 +35,14 @@ constexpr std::array kNumberKeys = {
               "A segment file is rolled before it would exceed this"},
     NumberKey{"max.message.bytes", &TopicSettings::max_message_bytes, 1024, 1'048'588, ConfigType::int32,
               "Largest record batch, as it arrives (compressed)"},
+    NumberKey{"dedup.window.ms", &TopicSettings::dedup_window_ms, -1, kDedupWindowMsMax, ConfigType::int64,
+              "A record whose event id was committed in this time in the same partition is dropped, and "
+              "acknowledged with the offset of the original; -1 or 0 keeps all"},
+    NumberKey{"dedup.window.bytes", &TopicSettings::dedup_window_bytes,
+              static_cast<std::int64_t>(dedup::kBytesMin), 16 * static_cast<std::int64_t>(kGiB),
+              ConfigType::int64,
+              "Memory and disk for the event ids of a partition, 40 bytes each; the oldest are forgotten "
+              "beyond it"},
 };
 
 struct FixedKey {
@@ -57,6 +71,16 @@ std::optional<std::int64_t> parse_number(std::string_view text) {
   return value;
 }
 
+Status set_dedup_id(TopicSettings& settings, std::string_view value) {
+  const bool header = value.starts_with(kHeaderPrefix) && value.size() > kHeaderPrefix.size();
+  if (value != "key" && !header) {
+    return fail(Errc::invalid_argument,
+                "dedup.id = " + std::string(value) + ": \"key\" or \"header:NAME\" is accepted");
+  }
+  settings.dedup_id = value;
+  return {};
+}
+
 }  // namespace
 
 Status apply_override(TopicSettings& settings, std::string_view key, std::string_view value) {
@@ -71,6 +95,7 @@ Status apply_override(TopicSettings& settings, std::string_view key, std::string
     settings.*known.field = *number;
     return {};
   }
+  if (key == kDedupId) return set_dedup_id(settings, value);
   for (const FixedKey& known : kFixedKeys) {
     if (known.key != key) continue;
     if (value == known.value) return {};
@@ -78,6 +103,12 @@ Status apply_override(TopicSettings& settings, std::string_view key, std::string
                                        " is not supported; only " + std::string(known.value) + " is");
   }
   return fail(Errc::unsupported, "topic configuration " + std::string(key) + " is not supported");
+}
+
+wire::EventIdRule event_id_rule(const TopicSettings& settings) {
+  const std::string_view id = settings.dedup_id;
+  if (!id.starts_with(kHeaderPrefix)) return {.key = true, .header = {}};
+  return {.key = false, .header = id.substr(kHeaderPrefix.size())};
 }
 
 TopicSettings resolve(const TopicSettings& defaults, const TopicOverrides& overrides) {
@@ -93,6 +124,8 @@ std::vector<ConfigDescription> describe(const TopicSettings& settings) {
   for (const NumberKey& known : kNumberKeys) {
     all.push_back({known.key, std::to_string(settings.*known.field), known.type, false, known.documentation});
   }
+  all.push_back({kDedupId, settings.dedup_id, ConfigType::string, false,
+                 "Where a record's event id is: header:NAME, or key"});
   for (const FixedKey& known : kFixedKeys) {
     all.push_back({known.key, std::string(known.value), known.type, true, known.documentation});
   }

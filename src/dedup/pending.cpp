@@ -7,23 +7,23 @@ constexpr std::size_t kCellsFirst = 256;
 
 }  // namespace
 
-std::optional<Pending::Record> Pending::find(Id id) const {
+std::optional<Offset> Pending::find(Id id) const {
   if (used_ == 0) return std::nullopt;
   const std::size_t mask = cells_.size() - 1;
   for (std::size_t at = home(id); !cells_[at].id.none(); at = (at + 1) & mask) {
-    if (cells_[at].id == id) return cells_[at].record;
+    if (cells_[at].id == id) return cells_[at].offset;
   }
   return std::nullopt;
 }
 
-std::optional<Pending::Record> Pending::insert(Id id, Record record) {
+std::optional<Offset> Pending::insert(Id id, Offset offset) {
   if ((used_ + 1) * 2 > cells_.size()) grow();
   const std::size_t mask = cells_.size() - 1;
   std::size_t at = home(id);
   for (; !cells_[at].id.none(); at = (at + 1) & mask) {
-    if (cells_[at].id == id) return cells_[at].record;
+    if (cells_[at].id == id) return cells_[at].offset;
   }
-  cells_[at] = {id, record};
+  cells_[at] = {id, offset};
   ++used_;
   return std::nullopt;
 }
@@ -57,7 +57,7 @@ void Pending::grow() {
   old.swap(cells_);
   used_ = 0;
   for (const Cell& cell : old) {
-    if (!cell.id.none()) static_cast<void>(insert(cell.id, cell.record));
+    if (!cell.id.none()) static_cast<void>(insert(cell.id, cell.offset));
   }
 }
 

@@ -78,6 +78,10 @@ void Window::forget_oldest() {
   generations_.erase(generations_.begin());
 }
 
+void Window::clear() {
+  while (!generations_.empty()) forget_oldest();
+}
+
 std::uint64_t Window::memory_bytes() const {
   std::uint64_t bytes = 0;
   for (const auto& generation : generations_) bytes += generation->memory_bytes();
@@ -105,6 +109,12 @@ void Window::drop_flushed() {
 
 std::vector<std::uint64_t> Window::take_forgotten() {
   return std::exchange(forgotten_, {});
+}
+
+std::vector<std::uint64_t> Window::live() const {
+  std::vector<std::uint64_t> serials;
+  for (const auto& generation : generations_) serials.push_back(generation->serial());
+  return serials;
 }
 
 void Window::save(std::vector<std::byte>& out) const {

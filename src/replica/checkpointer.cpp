@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "deduper.h"
 #include "snapshot_fetch.h"
 
 namespace esc::replica {
@@ -133,6 +134,8 @@ void Checkpointer::start_file() {
   });
   checkpoint_.installed = installing_;
   checkpoint_.partition_max = installing_ ? group_.partition_max_ : group_.partition_max_at(target_);
+  const std::vector<ForgottenIds> forgotten = group_.collect_ids();
+  forgotten_.insert(forgotten_.end(), forgotten.begin(), forgotten.end());
   checkpoint_.producer_ids = group_.producer_ids_;
   for (CheckpointPartition& record : checkpoint_.partitions)
     group_.save_memory(*group_.find(record.identity.id), record);
@@ -143,6 +146,18 @@ void Checkpointer::start_file() {
   encode_checkpoint(checkpoint_, bytes_);
   path_ = path(group_.options_);
   temporary_ = path_ + ".new";
+  // The ids come first: the checkpoint says how many of them there are.
+  group_.deduper_->files().write(
+      [](void* context, Errc code) {
+        auto& self = *static_cast<Checkpointer*>(context);
+        if (code != Errc::ok) return self.give_up(code, "writing event ids");
+        self.write_file();
+      },
+      this);
+}
+
+void Checkpointer::write_file() {
+  group_.drop_flushed_ids();
   submit_step(Step::open);
 }
 
@@ -221,6 +236,8 @@ void Checkpointer::finish() {
   group_.checkpointed_before_ = group_.checkpointed_;
   group_.checkpointed_ = target_;
   group_.checkpointed_partition_max_ = checkpoint_.partition_max;
+  for (const ForgottenIds& ids : forgotten_) group_.deduper_->files().remove(ids.partition, ids.generation);
+  forgotten_.clear();
   last_ = group_.now_;
   ++group_.stats_.checkpoints;
   group_.stats_.last_checkpoint_duration = group_.now_ - started_;

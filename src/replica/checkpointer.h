@@ -26,6 +26,8 @@ class Checkpointer {
   // The state now in the files is a snapshot at `index`: makes it durable, then Group::snapshot_installed.
   // Only when idle().
   void install(Index index, Term term, const raft::Configuration& configuration);
+  // A file that the next checkpoint does not name.
+  void forget(const ForgottenIds& ids) { forgotten_.push_back(ids); }
   // After recovery: what the newest checkpoint file covers.
   void recovered(Index applied, Nanos now);
 
@@ -49,6 +51,7 @@ class Checkpointer {
   std::uint32_t sync_some();
   void on_synced(Errc code);
   void start_file();
+  void write_file();
   void submit_step(Step step);
   void on_step_done();
   void give_up(Errc code, const char* what);
@@ -68,7 +71,8 @@ class Checkpointer {
   std::uint32_t syncs_in_flight_ = 0;
   Errc error_ = Errc::ok;
   std::array<Sync, 8> syncs_;
-  Checkpoint checkpoint_;  // reused, keeps its capacity
+  std::vector<ForgottenIds> forgotten_;  // files that the coming checkpoint does not name
+  Checkpoint checkpoint_;                // reused, keeps its capacity
   std::vector<std::byte> bytes_;
   io::DiskOp op_;
   io::FileHandle file_;

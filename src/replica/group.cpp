@@ -7,6 +7,8 @@
 #include "admission.h"
 #include "apply_op.h"
 #include "checkpointer.h"
+#include "deduper.h"
+#include "esc/dedup/id_block.h"
 #include "esc/wire/record_batch.h"
 #include "membership.h"
 #include "peer_sender.h"
@@ -30,6 +32,7 @@ Group::Group(io::Env env, obs::LogSource log, const GroupOptions& options, Group
       listener_(listener),
       ring_(options.ring_memory, options.frame_bytes_max),
       checkpointer_(std::make_unique<Checkpointer>(*this)),
+      deduper_(std::make_unique<Deduper>(env.disk, options.data_directory + "/ids")),
       producers_(std::make_unique<ProducerTable>()),
       pending_producers_(std::make_unique<ProducerOverlay>()) {
   for (std::size_t i = 0; i < kApplyOps; ++i) {
@@ -91,7 +94,7 @@ Index Group::fill(const FrameRing::Allocation& allocation, logfmt::EntryKind kin
   return index;
 }
 
-std::expected<Appended, Errc> Group::append_batch(Partition& partition, ByteView batch) {
+std::expected<Appended, Errc> Group::append_batch(Partition& partition, ByteView batch, const BatchIds& ids) {
   if (const Errc code = accepting(); code != Errc::ok) return std::unexpected(code);
   if (partition.deleted_) return std::unexpected(Errc::not_found);
   auto sequenced = producer_batch(partition.id(), batch);
@@ -99,26 +102,45 @@ std::expected<Appended, Errc> Group::append_batch(Partition& partition, ByteView
     const auto known = answer_duplicate(*sequenced);
     if (!known || known->duplicate) return known;
   }
-  const std::uint64_t reserve = kCommandReserveFrames * ring_.frame_bytes_max();
-  const auto size = static_cast<std::uint32_t>(batch.size());
-  auto allocation = allocate(size, reserve);
-  if (!allocation) return std::unexpected(allocation.error());
-  std::byte* body = allocation->entry + logfmt::kEntryHeaderBytes;
-  std::memcpy(body, batch.data(), batch.size());
-  const Offset base = partition.next_offset_;
-  wire::stamp_base_offset(ByteSpan(body, batch.size()), base.value());
-  wire::stamp_leader_epoch(ByteSpan(body, batch.size()), static_cast<std::int32_t>(core_->term().value()));
-  if (partition.log_append_time_) wire::stamp_log_append_time(ByteSpan(body, size), env_.clock.wall_ms());
-  const Index index = fill(*allocation, logfmt::EntryKind::batch, partition.id(), size, next_index());
-  register_batch(allocation->sequence, partition);
+  const auto sifted = sift(partition, batch, ids);
+  if (!sifted) return std::unexpected(sifted.error());
+  if (sifted->batch.empty()) return answer_dropped(partition, *sifted, sequenced ? &*sequenced : nullptr);
+  const auto sequence = write_batch(partition, *sifted, ids);
+  if (!sequence) {
+    take_back_ids(partition, ids);
+    return std::unexpected(sequence.error());
+  }
+  const EntryRecord& record = ring_.entry(*sequence);
   if (sequenced) {
-    place(*sequenced, ring_.entry(allocation->sequence));
+    place(*sequenced, record);
     pending_producers_->add(*producers_, *sequenced);
   }
-  open_events_ += static_cast<std::uint32_t>(partition.next_offset_ - base);
+  open_events_ += static_cast<std::uint32_t>(record.last_offset.next() - record.base_offset);
   ++stats_.batches_appended;
-  stats_.bytes_appended += batch.size();
-  return Appended{index, base};
+  stats_.bytes_appended += sifted->batch.size();
+  return Appended{record.index, record.base_offset, false, sifted->duplicates};
+}
+
+std::expected<std::uint64_t, Errc> Group::write_batch(Partition& partition, const Sifted& sifted,
+                                                      const BatchIds& ids) {
+  const std::uint64_t reserve = kCommandReserveFrames * ring_.frame_bytes_max();
+  const std::size_t batch_bytes = sifted.batch.size();
+  const bool with_ids = !ids.ids.empty();
+  const std::size_t body_bytes =
+      with_ids ? dedup::body_bytes_with_ids(batch_bytes, deduper_->kept().size()) : batch_bytes;
+  if (!ring_.fits(body_bytes)) return std::unexpected(Errc::too_large);
+  auto allocation = allocate(static_cast<std::uint32_t>(body_bytes), reserve);
+  if (!allocation) return std::unexpected(allocation.error());
+  const ByteSpan body(allocation->entry + logfmt::kEntryHeaderBytes, batch_bytes);
+  std::memcpy(body.data(), sifted.batch.data(), batch_bytes);
+  wire::stamp_base_offset(body, partition.next_offset_.value());
+  wire::stamp_leader_epoch(body, static_cast<std::int32_t>(core_->term().value()));
+  if (partition.log_append_time_) wire::stamp_log_append_time(body, env_.clock.wall_ms());
+  fill(*allocation, logfmt::EntryKind::batch, partition.id(), static_cast<std::uint32_t>(body_bytes),
+       next_index());
+  if (with_ids) write_ids(allocation->sequence, batch_bytes, sifted.duplicates, ids.limits);
+  register_batch(allocation->sequence, partition);
+  return allocation->sequence;
 }
 
 std::expected<Index, Errc> Group::append_command(logfmt::EntryKind kind, PartitionId partition,
@@ -342,6 +364,7 @@ void Group::begin_shutdown() {
 
 bool Group::stopped() const {
   if (failed_) return true;
+  if (!deduper_->files().idle()) return false;
   // In the middle of a snapshot the old checkpoint stays: the files are ahead of the log.
   const bool fetching = fetch_ != nullptr && fetch_->holds_state();
   if (fetching && !fetch_->quiet()) return false;

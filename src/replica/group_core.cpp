@@ -4,6 +4,7 @@
 
 #include "checkpoint_format.h"
 #include "esc/replica/group.h"
+#include "esc/wire/record_batch.h"
 #include "membership.h"
 #include "peer_sender.h"
 
@@ -87,6 +88,7 @@ void Group::lose_leadership() {
   leading_ = false;
   noop_index_ = Index(0);
   if (options_.replica_plant != Plant::producers_kept_at_step_down) drop_pending_producers();
+  drop_pending_ids();
   if (options_.replica_plant != Plant::offsets_kept_at_step_down) unregister_uncommitted();
   if (ring_.has_open() && !ring_.open_frame().proposed) {
     ring_.truncate(ring_.entry(ring_.open_frame().first_sequence).index);
@@ -196,6 +198,10 @@ void Group::copy_entry(const logfmt::EntryView& entry, Term term, const raft::Wr
   record.body = allocation.entry + logfmt::kEntryHeaderBytes;
   record.body_bytes = entry.header.size;
   record.kind = entry.header.kind;
+  if ((entry.header.flags & logfmt::kEntryHasIds) != 0) {
+    if (const auto batch = wire::BatchView::parse(entry.body))
+      record.body_bytes = static_cast<std::uint32_t>(batch->size());
+  }
   record.partition_id = PartitionId(entry.header.partition);
   ++open_events_;
   Frame& frame = ring_.open_frame();

@@ -150,6 +150,10 @@ void Group::on_service(NodeId from, peer::Service service, ByteView payload) {
     case kMemberStatus: return membership_->on_status(from, payload);
     case kSnapshotStateRequest: return source_->on_state_request(from, service.tag, payload);
     case kSnapshotRecordsRequest: return source_->on_records_request(from, service.tag, payload);
+    case kSnapshotIdsRequest: return source_->on_ids_request(from, service.tag, payload);
+    case kSnapshotIds:
+      if (fetch_ != nullptr) fetch_->on_ids(payload, service.tag);
+      return;
     case kSnapshotState:
       if (fetch_ != nullptr) fetch_->on_state(payload, service.tag);
       return;

@@ -5,6 +5,7 @@
 #include "checkpoint_format.h"
 #include "esc/replica/group.h"
 #include "esc/wire/record_batch.h"
+#include "partition_memory.h"
 #include "producer_table.h"
 
 namespace esc::replica {
@@ -52,6 +53,17 @@ void note_epoch(std::vector<EpochStart>& epochs, std::int32_t epoch, Offset base
 
 }  // namespace
 
+std::optional<ByteView> event_ids_section(ByteView memory) {
+  ByteReader reader(memory);
+  while (!reader.at_end()) {
+    const auto kind = static_cast<Section>(reader.number<std::uint8_t>());
+    const ByteView body = reader.blob();
+    if (reader.failed()) return std::nullopt;
+    if (kind == Section::duplicates) return body;
+  }
+  return std::nullopt;
+}
+
 // Errors: stale_epoch, out_of_order, busy (too many producers at once wait for their commit).
 std::expected<Appended, Errc> Group::answer_duplicate(const ProducerBatch& batch) {
   const ProducerVerdict verdict = judge(pending_producers_->find(*producers_, batch.key), batch);
@@ -76,6 +88,7 @@ void Group::remember(const EntryRecord& record) {
   if (partition == nullptr || !batch || record.index <= partition->memory_through_) return;
   note_epoch(partition->epochs_, batch->leader_epoch(), Offset(batch->base_offset()),
              partition->log_start_offset());
+  remember_ids(*partition, record, *batch);
   auto sequenced = producer_batch(partition->id(), batch->bytes());
   if (!sequenced) return;
   place(*sequenced, record);
@@ -157,6 +170,10 @@ void Group::save_memory(const Partition& partition, CheckpointPartition& out) co
     write_section(writer, out.memory, Section::producers,
                   [&] { producers_->save(partition.id(), out.memory); });
   }
+  const bool plant = options_.replica_plant == Plant::event_ids_not_in_checkpoint;
+  if (partition.ids_ != nullptr && !partition.ids_->window.empty() && !plant) {
+    write_section(writer, out.memory, Section::duplicates, [&] { partition.ids_->window.save(out.memory); });
+  }
   if (!partition.epochs_.empty()) {
     write_section(writer, out.memory, Section::epochs, [&] {
       writer.number(static_cast<std::uint32_t>(partition.epochs_.size()));
@@ -175,6 +192,7 @@ Status Group::load_memory(Partition& partition, const CheckpointPartition& recor
                                       " cannot be read: it was written by another build; use that one");
   };
   partition.epochs_.clear();
+  partition.ids_.reset();
   ByteReader reader(record.memory);
   while (!reader.at_end()) {
     const auto kind = static_cast<Section>(reader.number<std::uint8_t>());
@@ -188,6 +206,9 @@ Status Group::load_memory(Partition& partition, const CheckpointPartition& recor
         if (!decode_epochs(body, partition.epochs_)) return damaged("list of leader epochs");
         break;
       case Section::duplicates:
+        partition.ids_ = std::make_unique<PartitionIds>();
+        if (!partition.ids_->window.load(body)) return damaged("list of event ids");
+        break;
       default: return damaged("memory of an unknown kind");
     }
   }

@@ -33,7 +33,7 @@ Status Group::load_checkpoint(Checkpoint& checkpoint) {
   const std::string path = Checkpointer::path(options_);
   auto exists = env_.files.exists(path);
   if (!exists) return std::unexpected(std::move(exists.error()));
-  if (!*exists) return {};
+  if (!*exists) return load_id_files();
   auto bytes = io::read_whole_file(env_.files, path, kCheckpointBytesMax);
   if (!bytes) return std::unexpected(std::move(bytes.error()));
   auto decoded = decode_checkpoint(*bytes, path);
@@ -54,7 +54,8 @@ Status Group::load_checkpoint(Checkpoint& checkpoint) {
     adopt_partition(std::make_unique<Partition>(record.identity, std::move(*partition_log)));
   }
   producer_ids_ = checkpoint.producer_ids;
-  return load_memories(checkpoint, path);
+  if (Status status = load_memories(checkpoint, path); !status) return status;
+  return load_id_files();
 }
 
 // Whether the WAL reaches as far as the checkpoint.

@@ -282,8 +282,8 @@ void Membership::remind(NodeId node) {
 // --- time -------------------------------------------------------------------------------------------------
 
 std::uint32_t Membership::do_work(Nanos now) {
-  // Without a leader, and nothing to say to anybody: a connection to a process that is gone is noticed only by
-  // sending, and it is in the way of the new one.
+  // Without a leader, and nothing to say to anybody: a connection to a process that is gone is noticed only
+  // by sending, and it is in the way of the new one.
   if (!group_.core_->is_leader() && now - heard_at_ > kSilence && now >= tell_again_at_) {
     tell_again_at_ = now + kSilence;
     tell_all();

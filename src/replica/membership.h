@@ -99,7 +99,7 @@ class Membership {
   IncarnationFile saving_;  // becomes file_ when it is durable
   FileSaver saver_;
   std::vector<Peer> peers_;
-  Nanos heard_at_ = 0;           // a leader
+  Nanos heard_at_ = 0;  // a leader
   Nanos tell_again_at_ = 0;
   raft::Incarnation voted_for_;  // to whom the vote of the term went, as far as this process knows
   Nanos waiting_since_ = 0;

@@ -3,7 +3,9 @@
 #include <algorithm>
 
 #include "checkpointer.h"
+#include "deduper.h"
 #include "esc/wire/record_batch.h"
+#include "partition_memory.h"
 #include "peer_sender.h"
 
 namespace esc::replica {
@@ -34,6 +36,9 @@ void SnapshotFetch::request(std::uint16_t kind) {
   ByteWriter writer(payload);
   if (kind == kSnapshotStateRequest) {
     encode(SnapshotStateRequest{state_.size()}, writer);
+  } else if (kind == kSnapshotIdsRequest) {
+    const IdFile& next = id_files_.back();
+    encode(SnapshotIdsRequest{next.partition, next.file.generation, id_position_}, writer);
   } else {
     const CheckpointPartition& record = checkpoint_.partitions[cursor_];
     encode(SnapshotRecordsRequest{record.identity.id, group_.find(record.identity.id)->log().next_offset()},
@@ -63,7 +68,15 @@ std::uint32_t SnapshotFetch::do_work(Nanos now) {
       } else if (next_partition()) {
         request(kSnapshotRecordsRequest);
       } else {
+        begin_ids();
+      }
+      return 1;
+    case Phase::ids:
+      if (waiting_ || writing_ids_ || now < not_before_) return 0;
+      if (id_files_.empty()) {
         finish_records();
+      } else {
+        request(kSnapshotIdsRequest);
       }
       return 1;
     case Phase::checkpoint:
@@ -187,6 +200,70 @@ void SnapshotFetch::on_appended(Errc code) {
                       std::string(to_string(code)) + "); check the device, then restart");
 }
 
+// The leader's windows replace ours: what its checkpoint says about event ids, and the files it names.
+void SnapshotFetch::begin_ids() {
+  phase_ = Phase::ids;
+  for (const CheckpointPartition& record : checkpoint_.partitions) {
+    const auto section = event_ids_section(record.memory);
+    if (!section) continue;
+    auto ids = std::make_unique<PartitionIds>();
+    if (!ids->window.load(*section)) return give_up("its list of event ids does not decode");
+    for (const dedup::Window::File& file : ids->window.files())
+      id_files_.push_back({record.identity.id, file});
+    windows_[record.identity.id] = std::move(ids);
+  }
+}
+
+void SnapshotFetch::on_ids(ByteView payload, std::uint64_t tag) {
+  if (phase_ != Phase::ids || !waiting_ || tag != tag_) return;
+  const auto message = decode_ids(payload);
+  const IdFile& next = id_files_.back();
+  if (!message || message->asked.partition != next.partition ||
+      message->asked.generation != next.file.generation || message->asked.position != id_position_)
+    return;
+  waiting_ = false;
+  if (message->code != Errc::ok || message->entries.empty())
+    return give_up("it no longer has the event ids that its checkpoint named");
+  const std::size_t wanted = std::size_t{next.file.entries - id_position_} * dedup::kEntryBytes;
+  const ByteView entries = message->entries.first(std::min(wanted, message->entries.size()));
+  windows_.at(next.partition)->window.load_entries(next.file.generation, entries);
+  IdFiles& files = group_.deduper_->files();
+  files.add(next.partition, {.generation = next.file.generation,
+                             .file_offset = std::uint64_t{id_position_} * dedup::kEntryBytes,
+                             .bytes = {entries.begin(), entries.end()}});
+  id_position_ += static_cast<std::uint32_t>(entries.size() / dedup::kEntryBytes);
+  bytes_fetched_ += entries.size();
+  not_before_ = group_.now_ + static_cast<Nanos>(entries.size() * static_cast<std::uint64_t>(kSecond) /
+                                                 group_.options_.recovery_bytes_per_second);
+  if (id_position_ == next.file.entries) {
+    const bool whole = windows_.at(next.partition)->window.finish_loading(next.file.generation);
+    id_files_.pop_back();
+    id_position_ = 0;
+    if (!whole) return give_up("its event ids are not those that its checkpoint named");
+  }
+  writing_ids_ = true;
+  files.write([](void* context, Errc code) { static_cast<SnapshotFetch*>(context)->on_ids_written(code); },
+              this);
+}
+
+void SnapshotFetch::on_ids_written(Errc code) {
+  writing_ids_ = false;
+  if (code == Errc::ok) return;
+  if (code == Errc::no_space) return give_up("the disk here is full");
+  group_.enter_failed("writing event ids of a snapshot in " + group_.options_.data_directory + " failed (" +
+                      std::string(to_string(code)) + "); check the device, then restart");
+}
+
+std::vector<ForgottenIds> SnapshotFetch::live_ids() const {
+  std::vector<ForgottenIds> live;
+  for (const Partition* partition : group_.partition_list_) {
+    if (partition->ids_ == nullptr) continue;
+    for (const std::uint64_t generation : partition->ids_->window.live())
+      live.push_back({partition->id(), generation});
+  }
+  return live;
+}
+
 // All records are in the files: their state is what the checkpoint says, and becomes ours.
 void SnapshotFetch::finish_records() {
   phase_ = Phase::checkpoint;
@@ -195,15 +272,21 @@ void SnapshotFetch::finish_records() {
   for (const CheckpointPartition& record : checkpoint_.partitions) {
     group_.adopt_offsets(*group_.find(record.identity.id), record.state.log_start_offset);
   }
+  const std::vector<ForgottenIds> before = live_ids();
   if (Status status = group_.load_memories(checkpoint_, "of the leader"); !status)
     return group_.enter_failed(status.error().message);
+  for (auto& [partition, ids] : windows_) group_.find(partition)->ids_ = std::move(ids);
+  const std::vector<ForgottenIds> after = live_ids();
+  for (const ForgottenIds& ids : before) {
+    if (std::find(after.begin(), after.end(), ids) == after.end()) group_.checkpointer_->forget(ids);
+  }
   group_.producer_ids_ = std::max(group_.producer_ids_, checkpoint_.producer_ids);
   group_.partition_max_ = std::max(group_.partition_max_, checkpoint_.partition_max);
   group_.checkpointer_->install(checkpoint_.applied, checkpoint_.applied_term, checkpoint_.configuration);
 }
 
-// The leader asks again after some heartbeats, or feeds us from its log. What has come so far is committed and
-// stays: the log must know that the files have it.
+// The leader asks again after some heartbeats, or feeds us from its log. What has come so far is committed
+// and stays: the log must know that the files have it.
 void SnapshotFetch::give_up(std::string_view why) {
   for (const CheckpointPartition& record : checkpoint_.partitions) {
     Partition* const partition = phase_ == Phase::records ? group_.find(record.identity.id) : nullptr;

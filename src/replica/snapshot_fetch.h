@@ -3,7 +3,7 @@
 // group.
 //
 //   state (checkpoint in parts) -> draining (what is committed here reaches the files) -> records, partition
-//   by partition, from where our own files end -> checkpoint -> done
+//   by partition, from where our own files end -> ids, slice by slice, all of them -> checkpoint -> done
 //
 // Segments that are here already do not travel. A lost connection or another leader costs one request. A
 // crash on the way leaves the old checkpoint valid: nothing it names is deleted before the new one is
@@ -12,6 +12,8 @@
 // Threading: the group's core. Memory: the checkpoint and one request; freed at the end.
 #pragma once
 
+#include <map>
+#include <memory>
 #include <vector>
 
 #include "checkpoint_format.h"
@@ -27,6 +29,7 @@ class SnapshotFetch {
   std::uint32_t do_work(Nanos now);
   void on_state(ByteView payload, std::uint64_t tag);
   void on_records(ByteView payload, std::uint64_t tag);
+  void on_ids(ByteView payload, std::uint64_t tag);
   void on_link_down() { waiting_ = false; }
   void checkpoint_failed() { give_up("the disk here is full"); }
   [[nodiscard]] bool ended() const { return phase_ == Phase::ended; }
@@ -36,18 +39,23 @@ class SnapshotFetch {
   [[nodiscard]] Nanos duration() const;
   // From here on the files run ahead of the log here: what is committed meanwhile waits, and so do
   // checkpoints.
-  [[nodiscard]] bool holds_state() const { return phase_ == Phase::records || phase_ == Phase::checkpoint; }
+  [[nodiscard]] bool holds_state() const {
+    return phase_ == Phase::records || phase_ == Phase::ids || phase_ == Phase::checkpoint;
+  }
   // Nothing of ours is in flight: may be destroyed.
-  [[nodiscard]] bool quiet() const { return !appending_; }
+  [[nodiscard]] bool quiet() const { return !appending_ && !writing_ids_; }
 
  private:
-  enum class Phase : std::uint8_t { state, draining, records, checkpoint, ended };
+  enum class Phase : std::uint8_t { state, draining, records, ids, checkpoint, ended };
 
   void request(std::uint16_t kind);
   void begin_records();
   [[nodiscard]] bool next_partition();
   void append_some();
   void on_appended(Errc code);
+  void begin_ids();
+  [[nodiscard]] std::vector<ForgottenIds> live_ids() const;
+  void on_ids_written(Errc code);
   void finish_records();
   void give_up(std::string_view why);
 
@@ -65,6 +73,15 @@ class SnapshotFetch {
   std::vector<store::BatchRef> batches_;
   store::AppendOp append_;
   bool appending_ = false;
+  // Windows as they are fetched, and the files of theirs that are not complete, the next one last.
+  struct IdFile {
+    PartitionId partition;
+    dedup::Window::File file;
+  };
+  std::map<PartitionId, std::unique_ptr<PartitionIds>> windows_;
+  std::vector<IdFile> id_files_;
+  std::uint32_t id_position_ = 0;
+  bool writing_ids_ = false;
   Nanos not_before_ = 0;  // pace
   std::uint64_t bytes_fetched_ = 0;
   Nanos started_ = 0;

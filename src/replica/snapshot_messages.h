@@ -16,7 +16,9 @@ inline constexpr std::uint16_t kSnapshotStateRequest = 1;
 inline constexpr std::uint16_t kSnapshotState = 2;
 inline constexpr std::uint16_t kSnapshotRecordsRequest = 3;
 inline constexpr std::uint16_t kSnapshotRecords = 4;
-inline constexpr std::uint16_t kMemberStatus = 5;  // see membership.h
+inline constexpr std::uint16_t kSnapshotIdsRequest = 5;
+inline constexpr std::uint16_t kSnapshotIds = 6;
+inline constexpr std::uint16_t kMemberStatus = 7;  // see membership.h
 inline constexpr std::uint16_t kFirstKindAbove = 64;
 
 // A part of the leader's checkpoint file, from `offset` on. Offset 0 takes the newest file.
@@ -44,13 +46,30 @@ struct SnapshotRecords {
   ByteView records;
 };
 
+// Event ids of one slice of a partition's window, from entry `position` on.
+struct SnapshotIdsRequest {
+  PartitionId partition;
+  std::uint64_t generation = 0;
+  std::uint32_t position = 0;
+};
+
+struct SnapshotIds {
+  SnapshotIdsRequest asked;
+  Errc code = Errc::ok;  // not_found: the slice is gone, the snapshot must be taken anew
+  ByteView entries;      // whole ones
+};
+
 void encode(const SnapshotStateRequest& message, ByteWriter& writer);
 void encode(const SnapshotState& message, ByteWriter& writer);
 void encode(const SnapshotRecordsRequest& message, ByteWriter& writer);
 void encode(const SnapshotRecords& message, ByteWriter& writer);
+void encode(const SnapshotIdsRequest& message, ByteWriter& writer);
+void encode(const SnapshotIds& message, ByteWriter& writer);
 [[nodiscard]] std::optional<SnapshotStateRequest> decode_state_request(ByteView bytes);
 [[nodiscard]] std::optional<SnapshotState> decode_state(ByteView bytes);
 [[nodiscard]] std::optional<SnapshotRecordsRequest> decode_records_request(ByteView bytes);
 [[nodiscard]] std::optional<SnapshotRecords> decode_records(ByteView bytes);
+[[nodiscard]] std::optional<SnapshotIdsRequest> decode_ids_request(ByteView bytes);
+[[nodiscard]] std::optional<SnapshotIds> decode_ids(ByteView bytes);
 
 }  // namespace esc::replica

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "checkpointer.h"
+#include "deduper.h"
 #include "peer_sender.h"
 
 namespace esc::replica {
@@ -11,6 +12,7 @@ namespace {
 constexpr std::size_t kPartBytes = 512 * kKiB;
 constexpr std::size_t kMessageOverhead = 64;
 constexpr Nanos kHoldFor = 5 * kSecond;  // after its last request
+constexpr std::size_t kIdsBytes = 20'000 * dedup::kEntryBytes;
 
 }  // namespace
 
@@ -111,11 +113,12 @@ void SnapshotSource::on_records_request(NodeId from, std::uint64_t tag, ByteView
   const bool held = partition != nullptr && request_.offset >= partition->log_start_offset() &&
                     request_.offset < partition->log().next_offset();
   if (!held) return answer_records(Errc::not_found, {});
-  if (buffer_.empty()) buffer_.resize(group_.message_bytes_max() - kMessageOverhead);
+  const std::size_t wanted = group_.message_bytes_max() - kMessageOverhead;
+  if (buffer_.size() < wanted) buffer_.resize(wanted);
   phase_ = Phase::records;
   read_ = {};
   read_.offset = request_.offset;
-  read_.buffer = buffer_;
+  read_.buffer = ByteSpan(buffer_).first(wanted);
   read_.context = this;
   read_.done = [](store::ReadOp& op, Errc code) {
     static_cast<SnapshotSource*>(op.context)->on_records(code);
@@ -136,6 +139,54 @@ void SnapshotSource::answer_records(Errc code, ByteView records) {
   ByteWriter writer(out_);
   encode(SnapshotRecords{request_.partition, request_.offset, code, records}, writer);
   reply(kSnapshotRecords);
+}
+
+void SnapshotSource::on_ids_request(NodeId from, std::uint64_t tag, ByteView payload) {
+  const auto request = decode_ids_request(payload);
+  if (!request || busy()) return;
+  to_ = from;
+  tag_ = tag;
+  ids_request_ = *request;
+  ids_error_ = Errc::ok;
+  phase_ = Phase::ids;
+  path_ = group_.deduper_->files().path(request->partition, request->generation);
+  op_ = io::DiskOp{};
+  op_.kind = io::DiskOp::Kind::open;
+  op_.path = path_.c_str();
+  op_.context = this;
+  op_.done = [](io::DiskOp& op) { static_cast<SnapshotSource*>(op.context)->on_ids_step(); };
+  group_.env_.disk.submit(op_);
+}
+
+// What a file has beyond the checkpoint's count is left to the one who asks.
+void SnapshotSource::on_ids_step() {
+  if (ids_error_ == Errc::ok) ids_error_ = op_.error;
+  switch (op_.kind) {
+    case io::DiskOp::Kind::open:
+      if (ids_error_ != Errc::ok) break;
+      file_ = op_.file;
+      if (buffer_.size() < kIdsBytes) buffer_.resize(kIdsBytes);
+      op_.kind = io::DiskOp::Kind::read;
+      op_.offset = std::uint64_t{ids_request_.position} * dedup::kEntryBytes;
+      op_.buffer = ByteSpan(buffer_).first(kIdsBytes);
+      return group_.env_.disk.submit(op_);
+    case io::DiskOp::Kind::read:
+      ids_bytes_ = op_.transferred / dedup::kEntryBytes * dedup::kEntryBytes;
+      op_.kind = io::DiskOp::Kind::close;
+      op_.file = file_;
+      return group_.env_.disk.submit(op_);
+    default: break;
+  }
+  phase_ = Phase::idle;
+  const bool ok = ids_error_ == Errc::ok && ids_bytes_ > 0;
+  answer_ids(ok ? Errc::ok : Errc::not_found, ok ? ByteView(buffer_).first(ids_bytes_) : ByteView{});
+}
+
+void SnapshotSource::answer_ids(Errc code, ByteView entries) {
+  out_.clear();
+  ByteWriter writer(out_);
+  encode(SnapshotIds{ids_request_, code, entries}, writer);
+  reply(kSnapshotIds);
 }
 
 void SnapshotSource::reply(std::uint16_t kind) {

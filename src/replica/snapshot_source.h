@@ -21,13 +21,14 @@ class SnapshotSource {
 
   void on_state_request(NodeId from, std::uint64_t tag, ByteView payload);
   void on_records_request(NodeId from, std::uint64_t tag, ByteView payload);
+  void on_ids_request(NodeId from, std::uint64_t tag, ByteView payload);
   [[nodiscard]] bool busy() const { return phase_ != Phase::idle; }
   // The log behind this index is needed by those that are fetching a snapshot, or have just done so: without
   // it they would begin again, and never catch up under load. The highest index when nobody does.
   [[nodiscard]] Index holds() const;
 
  private:
-  enum class Phase : std::uint8_t { idle, opening, reading, closing, records };
+  enum class Phase : std::uint8_t { idle, opening, reading, closing, records, ids };
 
   struct Fetcher {
     NodeId node;
@@ -41,6 +42,8 @@ class SnapshotSource {
   void send_state();
   void on_records(Errc code);
   void answer_records(Errc code, ByteView records);
+  void on_ids_step();
+  void answer_ids(Errc code, ByteView entries);
   void reply(std::uint16_t kind);
 
   Group& group_;
@@ -56,6 +59,9 @@ class SnapshotSource {
   std::uint64_t state_offset_ = 0;
 
   SnapshotRecordsRequest request_;
+  SnapshotIdsRequest ids_request_;
+  Errc ids_error_ = Errc::ok;
+  std::size_t ids_bytes_ = 0;
   store::ReadOp read_;
   FixedVector<Fetcher, raft::kPeersMax> fetchers_;
   std::vector<std::byte> buffer_;

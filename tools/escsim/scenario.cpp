@@ -77,6 +77,11 @@ void choose_replacements(Scenario& s, Prng prng) {
   s.chaos_time = std::max(s.chaos_time, prng.between(3, 7) * kSecond);
 }
 
+// A third of the seeds have a consumer group, so that the others stay as dense as they were.
+std::uint32_t choose_members(Prng prng) {
+  return prng.chance(1, 3) ? static_cast<std::uint32_t>(prng.between(2, 4)) : 0;
+}
+
 }  // namespace
 
 Scenario make_scenario(std::uint64_t seed, std::uint32_t nodes, bool plain) {
@@ -104,21 +109,23 @@ Scenario make_scenario(std::uint64_t seed, std::uint32_t nodes, bool plain) {
   s.down_max = prng.chance(1, 4) ? s.nodes : (s.nodes - 1) / 2;
   if (s.nodes == 1) s.down_max = 1;
   if (!plain) choose_ambush(s, Prng(seed).fork(7));
-  if (!plain) choose_replacements(s, Prng(seed).fork(8));
+  if (!plain) choose_replacements(s, Prng(seed).fork(11));
+  if (!plain) s.group_members = choose_members(Prng(seed).fork(8));
   return s;
 }
 
 std::string Scenario::describe() const {
   const auto ms = [](Nanos time) { return time / kMillisecond; };
   return fmt::format(
-      "nodes={} cores={} groups={} partitions={} producers={} frame={} wal_segment={} depth={} segment={} "
+      "nodes={} cores={} groups={} partitions={} producers={} members={} frame={} wal_segment={} depth={} "
+      "segment={} "
       "checkpoint={}ms/{} retain={} rebalance={}ms batch={}/{}ms latency_max={}us slow=1/{}:{}ms "
       "disk_max={}us gap=1/{} drift={}ppm "
       "chaos={}ms | every ms: crash={} power={} stop={} pause={} partition={} reset={} stall={} eio={} "
       "full={} "
       "rot={} wall={} fuse={} replace={} down_max={} ambush=1/{}:{}ms",
-      nodes, cores, groups, partitions, producers, frame_bytes_max, wal_segment_bytes, wal_depth,
-      segment_bytes, ms(checkpoint_interval), checkpoint_bytes, retain_bytes, ms(rebalance_after),
+      nodes, cores, groups, partitions, producers, group_members, frame_bytes_max, wal_segment_bytes,
+      wal_depth, segment_bytes, ms(checkpoint_interval), checkpoint_bytes, retain_bytes, ms(rebalance_after),
       batch_events_max, ms(batch_delay), network.latency_max / kMicrosecond, network.slow_one_in,
       ms(network.slow_max), loop.disk.max / kMicrosecond, loop.gap_one_in, drift_ppm_max, ms(chaos_time),
       ms(crash_every), ms(power_every), ms(stop_every), ms(pause_every), ms(partition_every), ms(reset_every),

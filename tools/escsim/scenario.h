@@ -17,6 +17,7 @@ struct Scenario {
   std::int32_t partitions = 2;
   std::uint32_t producers = 2;
   std::uint32_t consumers = 1;
+  std::uint32_t group_members = 0;  // of one consumer group
   Nanos chaos_time = 4 * kSecond;
   Nanos heal_time = 20 * kSecond;  // for the liveness phase
 

@@ -40,7 +40,9 @@ enum ExitCode : int {
     case Errc::too_large:
     case Errc::busy:
     case Errc::closed:
-    case Errc::not_leader: return kExitFailure;
+    case Errc::not_leader:
+    case Errc::stale_epoch:
+    case Errc::out_of_order: return kExitFailure;
   }
   return kExitFailure;
 }

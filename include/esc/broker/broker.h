@@ -18,6 +18,7 @@
 #include "esc/broker/call.h"
 #include "esc/broker/directory.h"
 #include "esc/broker/request.h"
+#include "esc/coord/coordinator.h"
 #include "esc/io/env.h"
 #include "esc/obs/log.h"
 #include "esc/obs/metrics.h"
@@ -36,6 +37,7 @@ struct BrokerNode {
 enum class Plant : std::uint8_t {
   none,
   produce_without_commit,  // answers a producer when its records are appended
+  groups_not_saved,        // leaves the consumer groups out of checkpoints
 };
 
 struct BrokerOptions {
@@ -58,6 +60,7 @@ struct BrokerOptions {
   std::uint32_t fetch_bytes_max = 512 * 1024;  // of records in one answer, unless one batch is larger
   std::uint32_t receive_buffers = 64;
   Nanos stall_timeout = 2 * kSecond;  // without progress, while others wait for memory
+  coord::Options groups_options;      // of consumer groups
   Plant plant = Plant::none;
 };
 
@@ -66,6 +69,8 @@ struct ProduceCall;
 struct FetchCall;
 class Connection;
 class Controller;
+class Coordinators;
+class EventIds;
 class ProducerIds;
 
 struct BrokerMetrics {
@@ -76,6 +81,13 @@ struct BrokerMetrics {
   obs::Counter& produced_bytes;
   obs::Counter& produce_errors;
   obs::Counter& produce_duplicates;
+  obs::Counter& dedup_hits;
+  obs::Counter& dedup_misses;
+  obs::Gauge& dedup_ids;
+  obs::Gauge& dedup_memory_bytes;
+  obs::Gauge& dedup_expired;
+  obs::Gauge& dedup_evicted;
+  obs::Gauge& dedup_file_reads;
   obs::Counter& fetched_bytes;
   obs::Counter& protocol_errors;
   obs::Counter& evictions;
@@ -116,6 +128,9 @@ class Broker {
   // Encodes `message` and completes the request.
   template <class Message>
   void respond(Request& request, const Message& message);
+  // Moves a request that may have to wait for long out of its receive buffer, before it is decoded. False:
+  // no memory; protocol_error was called.
+  [[nodiscard]] bool detach_frame(Request& request);
   // Gives back the request's own bytes early: nothing points into them any more.
   void release_frame(Request& request);
   // The same for a fetch response, whose records are gathered from where they are.
@@ -137,7 +152,9 @@ class Broker {
   [[nodiscard]] Directory& directory() { return directory_; }
   [[nodiscard]] const Directory& directory() const { return directory_; }
   [[nodiscard]] Controller& controller() { return *controller_; }
+  [[nodiscard]] Coordinators& coordinators() { return *coordinators_; }
   [[nodiscard]] ProducerIds& producer_ids() { return *producer_ids_; }
+  [[nodiscard]] EventIds& event_ids() { return *event_ids_; }
 
   // From inside a commit: the wait of this call is over; it is replied to in the next turn.
   void finish_later(FetchCall& call);
@@ -182,7 +199,9 @@ class Broker {
   BufferPool response_pool_;
   std::vector<replica::Group*> groups_;  // by id; null when another core's
   std::unique_ptr<Controller> controller_;
+  std::unique_ptr<Coordinators> coordinators_;
   std::unique_ptr<ProducerIds> producer_ids_;
+  std::unique_ptr<EventIds> event_ids_;
 
   // What is in a list outlives the list: a node may be taken down while clients are connected.
   std::vector<std::unique_ptr<Request[]>> request_slabs_;

@@ -13,6 +13,7 @@
 
 #include "esc/base/result.h"
 #include "esc/base/units.h"
+#include "esc/wire/event_id.h"
 
 namespace esc::broker {
 
@@ -21,7 +22,14 @@ struct TopicSettings {
   std::int64_t retention_bytes = -1;        // per partition; -1: no limit
   std::int64_t segment_bytes = 64 * kMiB;
   std::int64_t max_message_bytes = 1'048'588;
+  // Records whose event id was committed in this time, in the same partition, are dropped; -1: none are.
+  std::int64_t dedup_window_ms = -1;
+  std::int64_t dedup_window_bytes = 256 * kMiB;  // of memory and files for ids, per partition
+  std::string dedup_id = "header:event-id";      // where the id is: a header's name, or "key"
 };
+
+// Views into `settings`.
+[[nodiscard]] wire::EventIdRule event_id_rule(const TopicSettings& settings);
 
 using TopicOverrides = std::vector<std::pair<std::string, std::string>>;
 

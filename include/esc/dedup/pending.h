@@ -1,7 +1,7 @@
 // Ids of records that a leader has appended and that are not committed yet, by id. What is committed moves
 // into the Window on every replica; what a leader had appended when it lost its leadership is forgotten.
 //
-// Threading: one core. Memory: 40 bytes per cell, at most half of the cells taken; grows to what was ever
+// Threading: one core. Memory: 24 bytes per cell, at most half of the cells taken; grows to what was ever
 // under way at once.
 #pragma once
 
@@ -15,26 +15,21 @@ namespace esc::dedup {
 
 class Pending {
  public:
-  struct Record {
-    Offset offset;
-    Index index;  // of its log entry
-  };
-
   [[nodiscard]] bool empty() const { return used_ == 0; }
   [[nodiscard]] std::size_t size() const { return used_; }
   void prefetch(Id id) const {
     if (!cells_.empty()) __builtin_prefetch(&cells_[home(id)]);
   }
-  [[nodiscard]] std::optional<Record> find(Id id) const;
-  // The record that holds the id already, or nothing: then it is the new one's.
-  std::optional<Record> insert(Id id, Record record);
+  [[nodiscard]] std::optional<Offset> find(Id id) const;
+  // The offset of the record that holds the id already, or nothing: then it is the new one's.
+  std::optional<Offset> insert(Id id, Offset offset);
   void erase(Id id);
   void clear();
 
  private:
   struct Cell {
     Id id;  // none(): free
-    Record record;
+    Offset offset;
   };
 
   [[nodiscard]] std::size_t home(Id id) const { return id.low & (cells_.size() - 1); }

@@ -73,6 +73,8 @@ class Window {
     if (!generations_.empty()) generations_.back()->prefetch_for_insert(id);
   }
   void insert(Id id, Offset offset);
+  // Forgets everything: the partition is gone.
+  void clear();
 
   // --- state -----------------------------------------------------------------------------------
 
@@ -96,6 +98,8 @@ class Window {
   void drop_flushed();
   // Serials of slices that no longer exist here since the last call.
   [[nodiscard]] std::vector<std::uint64_t> take_forgotten();
+  // Serials of those that do.
+  [[nodiscard]] std::vector<std::uint64_t> live() const;
 
   // After take_unflushed() only. The bytes do not hold the ids: those are in the files.
   void save(std::vector<std::byte>& out) const;

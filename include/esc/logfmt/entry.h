@@ -38,6 +38,9 @@ enum class EntryKind : std::uint8_t {
 };
 inline constexpr std::uint8_t kEntryKindMax = 11;
 
+// EntryHeader::flags of a batch: the ids of its records lie behind it (esc/dedup/id_block.h).
+inline constexpr std::uint8_t kEntryHasIds = 0x01;
+
 struct EntryHeader {
   std::uint32_t size = 0;  // bytes of body, unpadded
   EntryKind kind = EntryKind::none;

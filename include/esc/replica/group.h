@@ -30,6 +30,10 @@
 #include "esc/store/partition_log.h"
 #include "esc/wal/log.h"
 
+namespace esc::wire {
+class BatchView;
+}
+
 namespace esc::replica {
 
 struct GroupOptions {
@@ -83,7 +87,10 @@ class GroupListener {
   virtual ~GroupListener() = default;
   // A committed command of kind `metadata` (only group 0 carries them), in log order, also on replay.
   virtual void on_metadata(GroupId group, Index index, ByteView command) = 0;
-  // Contents for, and from, the group's checkpoint: the state that on_metadata has built.
+  // A committed command of kind `coordinator`, of any group; `timestamp` is the leader's when it was
+  // appended.
+  virtual void on_coordinator(GroupId, Index, WallMs /*timestamp*/, ByteView /*command*/) {}
+  // Contents for, and from, the group's checkpoint: the state that on_metadata and on_coordinator have built.
   virtual void save_metadata(GroupId group, std::vector<std::byte>& out) = 0;
   [[nodiscard]] virtual Status load_metadata(GroupId group, ByteView state) = 0;
   // A partition exists from now on (created, replayed, or loaded), or has been deleted.
@@ -110,17 +117,39 @@ struct GroupStats {
   std::uint64_t checkpoints = 0;
   std::uint64_t duplicate_batches = 0;  // of idempotent producers
   std::uint64_t sequence_errors = 0;    // refused: a gap, or a stale epoch
+  std::uint64_t event_ids_looked_up = 0;
+  std::uint64_t event_ids_seen_before = 0;  // their records were dropped
   Nanos last_checkpoint_duration = 0;
 };
 
 struct Appended {
   Index index;
   Offset base_offset;
-  bool duplicate = false;  // of an idempotent producer: the answer is that of the original
+  // Nothing was appended: the answer is that of the original (of an idempotent producer's batch, or of the
+  // first record).
+  bool duplicate = false;
+  std::uint32_t dropped = 0;  // records whose event ids were seen before
+};
+
+// Of all partitions.
+struct EventIdStats {
+  std::uint64_t ids = 0;  // remembered
+  std::uint64_t memory_bytes = 0;
+  std::uint64_t expired = 0;  // forgotten at the end of their window...
+  std::uint64_t evicted = 0;  // ...and before it, for dedup.window.bytes
+  std::uint64_t file_reads = 0;
+};
+
+// A slice of a partition's window whose file is no longer needed.
+struct ForgottenIds {
+  PartitionId partition;
+  std::uint64_t generation = 0;
+  bool operator==(const ForgottenIds&) const = default;
 };
 
 class Admission;
 class Checkpointer;
+class Deduper;
 class Membership;
 class PeerSender;
 class ProducerOverlay;
@@ -130,6 +159,7 @@ class SnapshotSource;
 struct Checkpoint;
 struct CheckpointPartition;
 struct ProducerBatch;
+struct Sifted;
 
 class Group final : private peer::LinkHandler {
  public:
@@ -150,7 +180,12 @@ class Group final : private peer::LinkHandler {
   // Copies one validated record batch into the open frame, stamps offset and leader epoch. An idempotent
   // producer's batch must follow its last one: else stale_epoch or out_of_order, or, when the log has it
   // already, the place of the original, whose commit is to be waited for all the same.
-  [[nodiscard]] std::expected<Appended, Errc> append_batch(Partition& partition, ByteView batch);
+  // With `ids`, one per record, records whose id was seen before are left out; when all were, the answer is
+  // the offset of the first record's original, whose commit is to be waited for likewise. busy: the ring is
+  // full, or ids have to be looked up on disk; the same batch is to be tried again, before any other of
+  // this group with ids.
+  [[nodiscard]] std::expected<Appended, Errc> append_batch(Partition& partition, ByteView batch,
+                                                           const BatchIds& ids = {});
   // A command. Has a reserve in the ring, so that deletes go on when producers are refused.
   [[nodiscard]] std::expected<Index, Errc> append_command(logfmt::EntryKind kind, PartitionId partition,
                                                           ByteView body);
@@ -211,6 +246,8 @@ class Group final : private peer::LinkHandler {
   // How many idempotent producers are remembered, and how many had to be forgotten before their time.
   [[nodiscard]] std::uint32_t producers() const;
   [[nodiscard]] std::uint64_t producers_evicted() const;
+  // Walks all partitions: for metrics.
+  [[nodiscard]] EventIdStats event_id_stats() const;
   // Counts asynchronous reads: a deleted partition outlives them.
   void pin() { ++pins_; }
   void unpin() { --pins_; }
@@ -260,6 +297,9 @@ class Group final : private peer::LinkHandler {
   [[nodiscard]] Index next_index();
   Index fill(const FrameRing::Allocation& allocation, logfmt::EntryKind kind, PartitionId partition,
              std::uint32_t body_bytes, Index index);
+  // Returns the number of the entry's record in the ring.
+  [[nodiscard]] std::expected<std::uint64_t, Errc> write_batch(Partition& partition, const Sifted& sifted,
+                                                               const BatchIds& ids);
   // False: the core takes no proposals at the moment (leadership is being handed over).
   bool seal_open();
   std::uint32_t submit_frames(Nanos now);
@@ -347,6 +387,21 @@ class Group final : private peer::LinkHandler {
                                    const std::string& path);
   [[nodiscard]] Status load_memories(const Checkpoint& checkpoint, const std::string& path);
 
+  // group_dedup.cpp
+  [[nodiscard]] std::expected<Sifted, Errc> sift(Partition& partition, ByteView batch, const BatchIds& ids);
+  void take_back_ids(Partition& partition, const BatchIds& ids);
+  [[nodiscard]] std::expected<Appended, Errc> answer_dropped(Partition& partition, const Sifted& sifted,
+                                                             const ProducerBatch* sequenced);
+  void write_ids(std::uint64_t sequence, std::size_t batch_bytes, std::uint32_t dropped,
+                 const dedup::Limits& limits);
+  void remember_ids(Partition& partition, const EntryRecord& record, const wire::BatchView& batch);
+  void remember_sequence(const EntryRecord& record);
+  void drop_pending_ids();
+  [[nodiscard]] std::vector<ForgottenIds> collect_ids();
+  void drop_flushed_ids();
+  void bury_ids(Partition& partition);
+  [[nodiscard]] Status load_id_files();
+
   // group_recovery.cpp
   [[nodiscard]] Status recover(const std::function<void()>& pump);
   [[nodiscard]] Status load_checkpoint(Checkpoint& checkpoint);
@@ -399,6 +454,7 @@ class Group final : private peer::LinkHandler {
   Nanos unapplied_since_ = 0;
   Nanos retry_apply_at_ = 0;
 
+  std::unique_ptr<Deduper> deduper_;
   std::unique_ptr<ProducerTable> producers_;
   std::unique_ptr<ProducerOverlay> pending_producers_;
   std::uint64_t producer_ids_ = 0;  // handed out by this group: committed blocks

@@ -11,11 +11,14 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "esc/base/ids.h"
 #include "esc/base/intrusive_list.h"
+#include "esc/dedup/pending.h"
+#include "esc/dedup/window.h"
 #include "esc/replica/frame_ring.h"
 #include "esc/store/partition_log.h"
 
@@ -39,6 +42,21 @@ struct Retention {
   bool operator==(const Retention&) const = default;
 };
 
+// The event ids of a batch on a topic that drops duplicates: one per record, none() for a record without.
+// Empty: the topic does not, or no record has one.
+struct BatchIds {
+  std::span<const dedup::Id> ids;
+  dedup::Limits limits;
+};
+// Uncompressed records of one batch, where they have to be looked into.
+inline constexpr std::size_t kBatchPlainBytesMax = 16 * kMiB;
+
+// What a partition knows of event ids; made when the first one comes.
+struct PartitionIds {
+  dedup::Window window;    // committed
+  dedup::Pending pending;  // appended by this leader
+};
+
 // Somebody waits for committed bytes of a partition (a parked fetch). Owned by the waiter, who unlinks it.
 struct FetchWaiter : ListNode<FetchWaiter> {
   // `bytes` have just been committed; or, with code other than ok, the partition is going away. May
@@ -53,6 +71,8 @@ struct EpochStart {
   Offset start;
   bool operator==(const EpochStart&) const = default;
 };
+
+class SnapshotFetch;
 
 class Partition : public ListNode<Partition> {
  public:
@@ -76,6 +96,8 @@ class Partition : public ListNode<Partition> {
 
   [[nodiscard]] const Retention& retention() const { return retention_; }
   void set_retention(const Retention& retention) { retention_ = retention; }
+  // Null: no record with an event id has come yet.
+  [[nodiscard]] const PartitionIds* event_ids() const { return ids_.get(); }
   // The server stamps records with its own time as it appends them (message.timestamp.type).
   void set_log_append_time(bool on) { log_append_time_ = on; }
   [[nodiscard]] bool log_append_time() const { return log_append_time_; }
@@ -85,12 +107,14 @@ class Partition : public ListNode<Partition> {
 
  private:
   friend class Group;
+  friend class SnapshotFetch;
 
   PartitionIdentity identity_;
   std::unique_ptr<store::PartitionLog> log_;
   Offset next_offset_{0};
   Offset high_watermark_{0};
   Retention retention_;
+  std::unique_ptr<PartitionIds> ids_;
   bool log_append_time_ = false;
   std::vector<EpochStart> epochs_;
   Index memory_through_{0};  // entries up to here have changed what is remembered; see group_producers.cpp

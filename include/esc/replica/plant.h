@@ -20,6 +20,9 @@ enum class Plant : std::uint8_t {
   offsets_kept_at_step_down,     // does not take back the offsets of what was not committed
   producers_not_in_checkpoint,   // forgets idempotent producers with every restart and snapshot
   duplicate_without_commit,      // acknowledges a repeated batch before the original is committed
+  event_ids_not_in_checkpoint,   // forgets event ids with every restart and snapshot
+  event_id_without_commit,       // acknowledges a duplicate before its original is committed
+  event_ids_by_local_clock,      // ends windows by the member's own clock, not by that of the log
   producers_kept_at_step_down,   // still counts batches as seen that were lost with leadership
 };
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "../event_ids.h"
 #include "../handlers.h"
 #include "../produce_call.h"
 #include "../respond.h"
@@ -12,6 +13,8 @@ namespace esc::broker {
 namespace {
 
 constexpr std::int32_t kTimeoutMsMax = 300'000;
+// Their ids travel with the batch, 16 bytes each, in one log frame.
+constexpr std::size_t kDedupRecordsMax = 65'536;
 
 // Everything of one request that outlives its frame.
 struct ProduceState {
@@ -101,7 +104,7 @@ bool append_item(Broker& broker, ProduceCall& call, ProduceItem& item) {
     item.code = wire::ErrorCode::not_leader_or_follower;
     return true;
   }
-  const auto appended = group.append_batch(*partition, item.batch);
+  const auto appended = group.append_batch(*partition, item.batch, item.ids);
   if (!appended) {
     if (appended.error() == Errc::busy && broker.env().clock.now() < call.deadline) return false;
     item.code = to_error_code(appended.error());
@@ -112,12 +115,16 @@ bool append_item(Broker& broker, ProduceCall& call, ProduceItem& item) {
   // A repeated batch waits for the original, which may lie before what this request has appended.
   Index& awaited = call.waiters[item.group.value()].index;
   awaited = std::max(awaited, appended->index);
+  if (!item.ids.ids.empty()) {
+    broker.metrics().dedup_hits.add(appended->dropped);
+    broker.metrics().dedup_misses.add(item.ids.ids.size() - appended->dropped);
+  }
   if (appended->duplicate) {
     broker.metrics().produce_duplicates.add();
     return true;
   }
   broker.metrics().produced_batches.add();
-  broker.metrics().produced_records.add(static_cast<std::uint64_t>(item.record_count));
+  broker.metrics().produced_records.add(static_cast<std::uint64_t>(item.record_count) - appended->dropped);
   broker.metrics().produced_bytes.add(item.batch.size());
   return true;
 }
@@ -157,6 +164,13 @@ void prepare_item(Broker& broker, const Request& request, const TopicView* view,
   }
   item.batch = *records;
   item.record_count = wire::BatchView::parse(item.batch)->record_count();
+  if (view->settings.dedup_window_ms <= 0) return;
+  if (static_cast<std::size_t>(item.record_count) > kDedupRecordsMax) {
+    item.code = wire::ErrorCode::message_too_large;
+    message = "a batch of a topic with dedup.window.ms holds at most 65536 records";
+    return;
+  }
+  item.dedup = view;
 }
 
 // Copies a name out of the frame, so that the frame can be given back before the answer.
@@ -195,7 +209,7 @@ bool build_state(Broker& broker, Request& request, const wire::ProduceRequest& p
     state.topics[t].name = keep(broker, request, topic.name);
     state.topics[t].partition_responses = state.partitions.subspan(first, at - first);
   }
-  return true;
+  return broker.event_ids().read(request, state.items);
 }
 
 }  // namespace

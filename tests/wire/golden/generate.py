@@ -21,6 +21,7 @@ APIS = {
     "CreateTopics": (2, 7), "DeleteTopics": (1, 6), "CreatePartitions": (0, 3), "DescribeConfigs": (1, 4),
     "DescribeCluster": (0, 1), "InitProducerId": (0, 4), "FindCoordinator": (0, 4), "OffsetCommit": (2, 8),
     "OffsetFetch": (1, 8), "JoinGroup": (0, 9), "SyncGroup": (0, 5), "Heartbeat": (0, 4), "LeaveGroup": (0, 5),
+    "DescribeGroups": (0, 5), "ListGroups": (0, 4), "DeleteGroups": (0, 2), "OffsetDelete": (0, 0),
 }
 # Fields this project leaves to the skipping of unknown tags.
 IGNORED = {"snapshot_id"}
@@ -85,7 +86,7 @@ def element(field, kind, version, values, owner):
 
 def kafka_name(field, siblings):
     """kafka-python shortens one name of Kafka's definitions."""
-    if field.name != "authorized_operations":
+    if field.name != "authorized_operations" or "group_state" in siblings:
         return field.name
     return ("topic_" if "is_internal" in siblings else "cluster_") + field.name
 

@@ -1,0 +1,84 @@
+#include "event_ids.h"
+
+#include "esc/wire/compression.h"
+#include "esc/wire/event_id.h"
+#include "respond.h"
+
+namespace esc::broker {
+namespace {
+
+constexpr std::size_t kPlainBytesFirst = 1 * kMiB;
+constexpr Nanos kMetricsEvery = kSecond;
+
+}  // namespace
+
+bool EventIds::read(Request& request, std::span<ProduceItem> items) {
+  std::size_t records = 0;
+  for (const ProduceItem& item : items) {
+    if (item.dedup != nullptr) records += static_cast<std::size_t>(item.record_count);
+  }
+  if (records == 0) return true;
+  auto room = broker_.allocate<dedup::Id>(request, records);
+  if (room.data() == nullptr) return false;
+  for (ProduceItem& item : items) {
+    if (item.dedup == nullptr) continue;
+    const auto count = static_cast<std::size_t>(item.record_count);
+    item.code = read_item(item, room.first(count));
+    room = room.subspan(count);
+  }
+  return true;
+}
+
+wire::ErrorCode EventIds::read_item(ProduceItem& item, std::span<dedup::Id> ids) {
+  const TopicView& view = *item.dedup;
+  const wire::BatchView batch = *wire::BatchView::parse(item.batch);
+  std::expected<ByteView, Errc> records = batch.payload();
+  if (batch.codec() != wire::Codec::none) {
+    if (plain_.empty()) plain_.resize(kPlainBytesFirst);
+    records = wire::batch_records(batch, plain_);
+    while (!records && records.error() == Errc::too_large && plain_.size() < replica::kBatchPlainBytesMax) {
+      plain_.resize(plain_.size() * 2);
+      records = wire::batch_records(batch, plain_);
+    }
+    if (!records && records.error() == Errc::too_large) return wire::ErrorCode::message_too_large;
+    if (!records) return wire::ErrorCode::corrupt_message;
+  }
+  const dedup::IdKey key = dedup::make_key(view.topic->id, as_bytes(broker_.options().cluster_id));
+  bool any = false;
+  const bool read = wire::for_each_event_id(*records, batch.record_count(), event_id_rule(view.settings),
+                                            [&](std::int32_t number, const wire::NullableBytes& bytes) {
+                                              ids[static_cast<std::size_t>(number)] =
+                                                  bytes ? dedup::make_id(key, *bytes) : dedup::Id{};
+                                              any = any || bytes.has_value();
+                                            });
+  if (!read) return wire::ErrorCode::invalid_record;
+  if (any) {
+    item.ids = {
+        ids, {view.settings.dedup_window_ms, static_cast<std::uint64_t>(view.settings.dedup_window_bytes)}};
+  }
+  return wire::ErrorCode::none;
+}
+
+void EventIds::do_work(Nanos now) {
+  if (now < next_metrics_) return;
+  next_metrics_ = now + kMetricsEvery;
+  replica::EventIdStats all;
+  for (std::uint32_t id = 0; id < broker_.options().groups; ++id) {
+    const replica::Group* const group = broker_.group(GroupId(id));
+    if (group == nullptr) continue;
+    const replica::EventIdStats stats = group->event_id_stats();
+    all.ids += stats.ids;
+    all.memory_bytes += stats.memory_bytes;
+    all.expired += stats.expired;
+    all.evicted += stats.evicted;
+    all.file_reads += stats.file_reads;
+  }
+  BrokerMetrics& metrics = broker_.metrics();
+  metrics.dedup_ids.set(static_cast<std::int64_t>(all.ids));
+  metrics.dedup_memory_bytes.set(static_cast<std::int64_t>(all.memory_bytes));
+  metrics.dedup_expired.set(static_cast<std::int64_t>(all.expired));
+  metrics.dedup_evicted.set(static_cast<std::int64_t>(all.evicted));
+  metrics.dedup_file_reads.set(static_cast<std::int64_t>(all.file_reads));
+}
+
+}  // namespace esc::broker

@@ -1,0 +1,33 @@
+// The event ids of produced batches: read and hashed on the core of the connection, where decompression does
+// not hold up a group. Private to the broker.
+//
+// Threading: one core. Memory: a buffer for the largest compressed batch so far, at most 16 MiB.
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+#include "esc/broker/broker.h"
+#include "produce_call.h"
+
+namespace esc::broker {
+
+class EventIds {
+ public:
+  explicit EventIds(Broker& broker) : broker_(broker) {}
+
+  // Reads the ids of all items whose topic drops duplicates (ProduceItem::dedup). An item whose records
+  // cannot be read gets an error code. False: no memory.
+  [[nodiscard]] bool read(Request& request, std::span<ProduceItem> items);
+  // Brings the metrics up to date from time to time.
+  void do_work(Nanos now);
+
+ private:
+  [[nodiscard]] wire::ErrorCode read_item(ProduceItem& item, std::span<dedup::Id> ids);
+
+  Broker& broker_;
+  std::vector<std::byte> plain_;
+  Nanos next_metrics_ = 0;
+};
+
+}  // namespace esc::broker
