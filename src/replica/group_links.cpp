@@ -45,10 +45,12 @@ bool complete(raft::AppendEntries& append, ByteView payload) {
 
 }  // namespace
 
-// Entries of one message: at least the largest frame.
+// Entries of one message: at least the largest frame, and little more: a small ring must have room for all of
+// it.
 std::uint32_t Group::message_bytes_max() const {
+  const std::uint64_t frame = ring_.frame_bytes_max();
   return static_cast<std::uint32_t>(
-      align_up(std::uint64_t{ring_.frame_bytes_max()} + 64 * kKiB, kBlockBytes));
+      align_up(frame + std::min<std::uint64_t>(64 * kKiB, frame / 2), kBlockBytes));
 }
 
 void Group::open_links() {

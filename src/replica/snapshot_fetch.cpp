@@ -289,7 +289,7 @@ void SnapshotFetch::finish_records() {
 // and stays: the log must know that the files have it.
 void SnapshotFetch::give_up(std::string_view why) {
   for (const CheckpointPartition& record : checkpoint_.partitions) {
-    Partition* const partition = phase_ == Phase::records ? group_.find(record.identity.id) : nullptr;
+    Partition* const partition = holds_state() ? group_.find(record.identity.id) : nullptr;
     if (partition != nullptr) group_.adopt_offsets(*partition, record.state.log_start_offset);
   }
   group_.log_.warn("snapshot_given_up",

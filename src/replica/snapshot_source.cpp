@@ -93,7 +93,8 @@ void SnapshotSource::on_disk_done() {
 
 void SnapshotSource::send_state() {
   if (state_offset_ > checkpoint_.size()) return;  // of a leader before us: it begins again
-  const std::size_t bytes = std::min(kPartBytes, checkpoint_.size() - state_offset_);
+  const std::size_t part = std::min<std::size_t>(kPartBytes, group_.message_bytes_max() - kMessageOverhead);
+  const std::size_t bytes = std::min(part, checkpoint_.size() - state_offset_);
   out_.clear();
   ByteWriter writer(out_);
   encode(
@@ -147,6 +148,7 @@ void SnapshotSource::on_ids_request(NodeId from, std::uint64_t tag, ByteView pay
   to_ = from;
   tag_ = tag;
   ids_request_ = *request;
+  note(from, false);
   ids_error_ = Errc::ok;
   phase_ = Phase::ids;
   path_ = group_.deduper_->files().path(request->partition, request->generation);

@@ -300,6 +300,13 @@ std::string Host::state() const {
                           group->wal().in_flight(), group->wal().live_bytes(),
                           group->wal().space() == wal::Space::ok ? "ok" : "low",
                           group->wal().can_write(kBlockBytes) ? "" : " cannot write");
+      if (group->stats().appends_dropped > 0)
+        text += fmt::format(" {} appends dropped;", group->stats().appends_dropped);
+      for (const raft::Progress& peer : group->core().peers()) {
+        text += fmt::format(" node {}: state {} match {} received {} next {} in flight {};",
+                            peer.node.value(), static_cast<int>(peer.state), peer.match.value(),
+                            peer.received.value(), peer.next.value(), peer.inflight.count());
+      }
     }
   }
   return text;

@@ -347,8 +347,9 @@ def no_node_stores_a_record_when_alone(context):
             check(client.produce("t", 0, rec.batch_of([b"x"]), timeout_ms=500)["error_code"] != 0, "acknowledged")
     except (OSError, ProtocolError):
         pass  # it may also refuse to serve
-    cluster[2].spawn()
-    cluster[2].wait_ready()
+    for node in (cluster[2], cluster[3]):  # a new cluster begins with all of its nodes
+        node.spawn()
+        node.wait_ready()
     cluster.create_topic("t", 1)
     check_equal([r.value for r in cluster.read("t", 0)], [], "records from the time alone")
 
