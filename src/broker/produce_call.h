@@ -18,6 +18,11 @@ struct ProduceItem {
   Offset base_offset{-1};
   Offset log_start{-1};
   ProduceItem* next = nullptr;  // of the same core
+
+  [[nodiscard]] bool refused_by_sequence() const {
+    return code == wire::ErrorCode::out_of_order_sequence_number ||
+           code == wire::ErrorCode::invalid_producer_epoch;
+  }
 };
 
 struct ProduceCall : Call, ListNode<ProduceCall> {

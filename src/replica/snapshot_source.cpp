@@ -16,6 +16,11 @@ constexpr std::size_t kIdsBytes = 20'000 * dedup::kEntryBytes;
 
 }  // namespace
 
+// What one message holds.
+void SnapshotSource::reserve_buffer() {
+  if (buffer_.empty()) buffer_.resize(group_.message_bytes_max() - kMessageOverhead);
+}
+
 void SnapshotSource::note(NodeId from, bool begins) {
   for (std::size_t i = 0; i < fetchers_.size(); ++i) {
     if (fetchers_[i].node != from) continue;
@@ -167,10 +172,11 @@ void SnapshotSource::on_ids_step() {
     case io::DiskOp::Kind::open:
       if (ids_error_ != Errc::ok) break;
       file_ = op_.file;
-      if (buffer_.size() < kIdsBytes) buffer_.resize(kIdsBytes);
+      reserve_buffer();
       op_.kind = io::DiskOp::Kind::read;
       op_.offset = std::uint64_t{ids_request_.position} * dedup::kEntryBytes;
-      op_.buffer = ByteSpan(buffer_).first(kIdsBytes);
+      op_.buffer = ByteSpan(buffer_).first(std::min(kIdsBytes, buffer_.size()) / dedup::kEntryBytes *
+                                           dedup::kEntryBytes);
       return group_.env_.disk.submit(op_);
     case io::DiskOp::Kind::read:
       ids_bytes_ = op_.transferred / dedup::kEntryBytes * dedup::kEntryBytes;

@@ -37,6 +37,7 @@ class SnapshotSource {
   };
 
   void note(NodeId from, bool begins);
+  void reserve_buffer();
   void load_checkpoint();
   void on_disk_done();
   void send_state();

@@ -4,13 +4,16 @@
 // and asks again after an error, a closed connection or a time-out.
 #pragma once
 
+#include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "esc/base/prng.h"
 #include "esc/wire/error_code.h"
+#include "esc/wire/record_batch.h"
 #include "host.h"
 #include "kafka_link.h"
 
@@ -75,12 +78,36 @@ class Admin final : public Client {
   Nanos next_ = 0;
 };
 
-// Sends numbered records, each once, to some partitions; tells the model what was acknowledged.
-class Producer final : public Client {
+// Sends numbered records to some partitions; tells the model what was acknowledged.
+class Sender : public Client {
+ public:
+  using Client::Client;
+  [[nodiscard]] virtual std::uint64_t acknowledged() const = 0;
+
+ protected:
+  // A batch of fresh records, numbered from `next_number` on, as the model knows them from now on.
+  struct Batch {
+    std::vector<std::byte> bytes;
+    std::vector<std::uint64_t> numbers;
+  };
+  [[nodiscard]] Batch make_batch(std::uint64_t& next_number, const wire::BatchOptions& options);
+  void send(std::int32_t partition, ByteView batch, KafkaLink::Answer answer);
+  // The partition's part of a Produce answer; nothing when it is malformed, which is a failure.
+  struct Outcome {
+    wire::ErrorCode code;
+    std::int64_t base_offset;
+  };
+  [[nodiscard]] std::optional<Outcome> outcome(ByteView body);
+  void tell_acknowledged(std::int32_t partition, std::int64_t base_offset,
+                         const std::vector<std::uint64_t>& numbers);
+};
+
+// Sends each record once.
+class Producer final : public Sender {
  public:
   Producer(World& world, std::uint32_t host_number, std::string name, Prng prng, std::uint64_t first_number);
   [[nodiscard]] bool quiet() const override { return in_flight_ == 0; }
-  [[nodiscard]] std::uint64_t acknowledged() const { return acknowledged_; }
+  [[nodiscard]] std::uint64_t acknowledged() const override { return acknowledged_; }
 
  private:
   Nanos work(Nanos now) override;
@@ -88,6 +115,70 @@ class Producer final : public Client {
   void on_answer(std::int32_t partition, const std::vector<std::uint64_t>& numbers, const ByteView* body);
 
   std::uint64_t next_number_;
+  std::uint32_t in_flight_ = 0;
+  std::uint64_t acknowledged_ = 0;
+  Nanos next_send_ = 0;
+};
+
+// Repeats every batch until it is acknowledged, as clients with enable.idempotence do: in order, at most five
+// of a partition at once. None of its records may stand twice, and in the end all stand once.
+class IdempotentProducer final : public Sender {
+ public:
+  IdempotentProducer(World& world, std::uint32_t host_number, std::string name, Prng prng,
+                     std::uint64_t first_number);
+  [[nodiscard]] bool quiet() const override { return unresolved_ == 0; }
+  [[nodiscard]] std::uint64_t acknowledged() const override { return acknowledged_; }
+
+ private:
+  struct Pending {
+    Batch batch;
+    bool in_flight = false;
+    bool sent_as_oldest = false;
+  };
+  struct Lane {  // of one partition
+    std::int32_t next_sequence = 0;
+    std::deque<Pending> pending;  // by sequence
+    std::uint64_t first = 0;      // number of pending.front() since the start
+    Nanos not_before = 0;
+  };
+  Nanos work(Nanos now) override;
+  void ask_id();
+  void begin_batch(std::int32_t partition);
+  void send_lane(std::int32_t partition);
+  void on_answer(std::int32_t partition, std::uint64_t ticket, const ByteView* body);
+
+  std::uint64_t next_number_;
+  std::int64_t id_ = -1;
+  bool asking_id_ = false;
+  Nanos ask_id_at_ = 0;
+  std::vector<Lane> lanes_;
+  std::uint64_t unresolved_ = 0;
+  std::uint64_t acknowledged_ = 0;
+  Nanos next_send_ = 0;
+};
+
+// What the producers of events have sent of late, by partition: any of them may send it again.
+struct EventPool {
+  std::vector<std::deque<std::uint64_t>> recent;
+};
+
+// Sends events, each with its number as event id, and sends those of late again, its own and others', whether
+// they were acknowledged or not. Each may stand once, and what was acknowledged must stand.
+class EventProducer final : public Sender {
+ public:
+  EventProducer(World& world, std::uint32_t host_number, std::string name, Prng prng,
+                std::uint64_t first_number, std::shared_ptr<EventPool> pool);
+  [[nodiscard]] bool quiet() const override { return in_flight_ == 0; }
+  [[nodiscard]] std::uint64_t acknowledged() const override { return acknowledged_; }
+
+ private:
+  Nanos work(Nanos now) override;
+  [[nodiscard]] Batch make_events(std::int32_t partition);
+  void send_batch(std::int32_t partition);
+  void on_answer(std::int32_t partition, const std::vector<std::uint64_t>& numbers, const ByteView* body);
+
+  std::uint64_t next_number_;
+  std::shared_ptr<EventPool> pool_;
   std::uint32_t in_flight_ = 0;
   std::uint64_t acknowledged_ = 0;
   Nanos next_send_ = 0;

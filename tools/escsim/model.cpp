@@ -97,6 +97,11 @@ void Model::add(std::int32_t partition, const wire::BatchView& batch, const std:
   batches.emplace(base, std::move(fresh));
 }
 
+void Model::producer_id(std::int64_t id, const std::string& who) {
+  const auto [known, fresh] = producer_ids_.emplace(id, who);
+  if (!fresh) fail(fmt::format("producer id {} was given to {} and to {}", id, known->second, who));
+}
+
 void Model::acknowledged(std::int32_t partition, std::int64_t offset, std::uint64_t number) {
   ++acknowledgements_;
   const Place place{partition, offset};
@@ -113,6 +118,16 @@ void Model::acknowledged(std::int32_t partition, std::int64_t offset, std::uint6
         "record {} was acknowledged at partition {} offset {}, but it stands at partition {} offset {}",
         number, partition, offset, found->second.partition, found->second.offset));
   }
+}
+
+void Model::acknowledged_event(std::int32_t partition, std::uint64_t number) {
+  ++acknowledgements_;
+  const auto found = places_.find(number);
+  if (found == places_.end() || found->second.partition != partition) {
+    return fail(fmt::format("event {} was acknowledged in partition {}, but no node has committed it there",
+                            number, partition));
+  }
+  acknowledged_.emplace(number, found->second);
 }
 
 std::int64_t Model::end(std::int32_t partition) const {

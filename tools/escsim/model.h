@@ -29,8 +29,11 @@ class Model {
   void committed_batch(std::int32_t partition, const wire::BatchView& batch, const std::string& who);
 
   // --- what clients learn ---
+  void producer_id(std::int64_t id, const std::string& who);
   void sent(std::uint64_t number) { sent_.emplace(number, Fate::open); }
   void acknowledged(std::int32_t partition, std::int64_t offset, std::uint64_t number);
+  // Of an event that may have been sent more than once: it stands somewhere in the partition.
+  void acknowledged_event(std::int32_t partition, std::uint64_t number);
   // A batch that a consumer fetched while it expected `offset`.
   void fetched(std::int32_t partition, const wire::BatchView& batch);
 
@@ -84,6 +87,7 @@ class Model {
   std::map<std::int32_t, Batches> partitions_;
   std::unordered_map<std::uint64_t, Fate> sent_;     // never iterated
   std::unordered_map<std::uint64_t, Place> places_;  // of committed records; never iterated
+  std::map<std::int64_t, std::string> producer_ids_;
   std::map<std::uint64_t, Place> acknowledged_;
   std::uint64_t acknowledgements_ = 0;
   std::map<std::pair<std::int32_t, std::int32_t>, std::string> owners_;  // by generation and partition

@@ -64,6 +64,18 @@ constexpr std::array kPlants = std::to_array<Plant>({
        options.group.replica_plant = replica::Plant::offsets_kept_at_step_down;
      },
      "record.partition == nullptr"},
+    {"producers_not_in_checkpoint", "restarts and snapshots forget idempotent producers", 300,
+     [](shard::ShardOptions& options) {
+       options.group.replica_plant = replica::Plant::producers_not_in_checkpoint;
+     }},
+    {"duplicate_without_commit", "a repeated batch is acknowledged before its original is committed", 60,
+     [](shard::ShardOptions& options) {
+       options.group.replica_plant = replica::Plant::duplicate_without_commit;
+     }},
+    {"producers_kept_at_step_down", "batches lost with leadership still count as seen", 100,
+     [](shard::ShardOptions& options) {
+       options.group.replica_plant = replica::Plant::producers_kept_at_step_down;
+     }},
     {"vote_not_repeated", "frames after the vote forget it", 60,
      [](shard::ShardOptions& options) { options.group.wal.plant = wal::Plant::vote_not_repeated; }},
     {"commit_recorded_early", "frames record everything written as committed", 150,
@@ -71,6 +83,14 @@ constexpr std::array kPlants = std::to_array<Plant>({
     {"watermark_early", "frames in flight are called durable", 200,
      [](shard::ShardOptions& options) { options.group.wal.plant = wal::Plant::watermark_early; },
      "was durable; nothing has been changed"},
+    {"event_ids_not_in_checkpoint", "event ids are forgotten with every restart and snapshot", 100,
+     [](shard::ShardOptions& options) {
+       options.group.replica_plant = replica::Plant::event_ids_not_in_checkpoint;
+     }},
+    {"event_id_without_commit", "a duplicate is acknowledged before its original is committed", 200,
+     [](shard::ShardOptions& options) {
+       options.group.replica_plant = replica::Plant::event_id_without_commit;
+     }},
     {"produce_without_commit", "producers are answered when their records are appended", 60,
      [](shard::ShardOptions& options) { options.broker.plant = broker::Plant::produce_without_commit; }},
     {"groups_not_saved", "consumer groups are left out of checkpoints", 100,

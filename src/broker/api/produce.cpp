@@ -74,7 +74,8 @@ void on_committed(replica::CommitWaiter& waiter, Errc code) {
     // Only this group's: what another one has committed must not be sent again.
     const GroupId group(static_cast<std::uint32_t>(&waiter - call.waiters.data()));
     for (ProduceItem* item = call.first; item != nullptr; item = item->next) {
-      if (item->group == group && item->code == wire::ErrorCode::none) item->code = to_error_code(code);
+      const bool open = item->code == wire::ErrorCode::none || item->refused_by_sequence();
+      if (item->group == group && open) item->code = to_error_code(code);
     }
   }
   if (--call.uncommitted == 0) call.owner->router().reply(call);
@@ -95,6 +96,20 @@ void await_commits(Broker& broker, ProduceCall& call) {
   if (--call.uncommitted == 0) broker.router().reply(call);
 }
 
+// That a sequence does not follow ends a producer for good, so it must not be the word of a leader that has
+// been replaced and does not know it: something of its own has to be committed first. False: the ring is
+// full.
+bool confirm_refusal(replica::Group& group, ProduceCall& call, ProduceItem& item) {
+  const auto barrier = group.append_command(logfmt::EntryKind::noop, PartitionId(0), {});
+  if (barrier) {
+    Index& awaited = call.waiters[item.group.value()].index;
+    awaited = std::max(awaited, *barrier);
+    return true;
+  }
+  item.code = to_error_code(barrier.error());
+  return barrier.error() != Errc::busy;
+}
+
 // Appends one item. False: the ring is full.
 bool append_item(Broker& broker, ProduceCall& call, ProduceItem& item) {
   replica::Group& group = *broker.group(item.group);
@@ -104,12 +119,15 @@ bool append_item(Broker& broker, ProduceCall& call, ProduceItem& item) {
     item.code = wire::ErrorCode::not_leader_or_follower;
     return true;
   }
+  const bool may_wait = broker.env().clock.now() < call.deadline;
   const auto appended = group.append_batch(*partition, item.batch, item.ids);
   if (!appended) {
-    if (appended.error() == Errc::busy && broker.env().clock.now() < call.deadline) return false;
+    if (appended.error() == Errc::busy && may_wait) return false;
     item.code = to_error_code(appended.error());
+    if (item.refused_by_sequence()) return confirm_refusal(group, call, item) || !may_wait;
     return true;
   }
+  item.code = wire::ErrorCode::none;  // after a wait for room
   item.base_offset = appended->base_offset;
   item.log_start = partition->log_start_offset();
   // A repeated batch waits for the original, which may lie before what this request has appended.

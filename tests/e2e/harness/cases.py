@@ -16,8 +16,8 @@ from pathlib import Path
 from .server import Escd
 
 _TESTS = []
-MODULES = ("clients", "protocol_edges", "esctl", "groups", "startup", "damage", "disk_faults", "hostile", "chaos", "members",
-           "cluster", "partitions", "local_cluster", "producers")
+MODULES = ("clients", "protocol_edges", "esctl", "groups", "startup", "damage", "disk_faults", "hostile", "chaos",
+           "cluster", "partitions", "local_cluster", "members", "producers", "dedup")
 
 
 class Skip(Exception):
