@@ -7,7 +7,7 @@ namespace esc::escsim {
 namespace {
 
 constexpr std::array kPlants = std::to_array<Plant>({
-    {"vote_before_durable", "a vote is sent before it is on disk", 60,
+    {"vote_before_durable", "a vote is sent before it is on disk", 150,
      [](shard::ShardOptions& options) { options.group.plant = raft::Plant::vote_before_durable; }},
     {"ack_before_durable", "received entries count as durable at once", 60,
      [](shard::ShardOptions& options) { options.group.plant = raft::Plant::ack_before_durable; }},
@@ -93,13 +93,13 @@ constexpr std::array kPlants = std::to_array<Plant>({
      }},
     {"produce_without_commit", "producers are answered when their records are appended", 60,
      [](shard::ShardOptions& options) { options.broker.plant = broker::Plant::produce_without_commit; }},
-    {"groups_not_saved", "consumer groups are left out of checkpoints", 100,
+    {"groups_not_saved", "consumer groups are left out of checkpoints", 60,
      [](shard::ShardOptions& options) { options.broker.plant = broker::Plant::groups_not_saved; }},
-    {"sync_before_commit", "an assignment is handed out before it is committed", 300,
+    {"sync_before_commit", "an assignment is handed out before it is committed", 150,
      [](shard::ShardOptions& options) {
        options.broker.groups_options.plant = coord::Plant::sync_before_commit;
      }},
-    {"generation_not_fenced", "offsets of members of old generations are taken", 100,
+    {"generation_not_fenced", "offsets of members of old generations are taken", 60,
      [](shard::ShardOptions& options) {
        options.broker.groups_options.plant = coord::Plant::generation_not_fenced;
      }},
