@@ -213,8 +213,8 @@ Index Group::releasable() const {
       if (peer.state != raft::ProgressState::regressed) released = std::min(released, peer.match);
     }
   }
-  // Half of what the log may take at all, for those that a snapshot has brought this far.
-  if (core_->is_leader() && wal_->live_bytes() < options_.wal.bytes_max / 2)
+  // Within the same limit for those that a snapshot is bringing this far.
+  if (core_->is_leader() && wal_->live_bytes() < options_.retain_bytes)
     released = std::min(released, source_->holds());
   return std::max(released, core_->log().snapshot_index());
 }
