@@ -266,6 +266,24 @@ void add_raft_keys(std::vector<ConfigKey>& keys) {
                           "A leader whose disk makes no progress for this long hands over; 0: never."));
 }
 
+void add_consumer_group_keys(std::vector<ConfigKey>& keys) {
+  keys.push_back(duration(ESC_KEY(tuning.consumer_groups.initial_rebalance_delay_ms), kMillisecond, 0,
+                          300'000, "How long the first member of an empty group waits for others."));
+  keys.push_back(duration(ESC_KEY(tuning.consumer_groups.session_timeout_min_ms), kMillisecond, 1, 1'800'000,
+                          "Shortest session timeout that a member may ask for."));
+  keys.push_back(duration(ESC_KEY(tuning.consumer_groups.session_timeout_max_ms), kMillisecond, 1'000,
+                          86'400'000, "Longest session timeout that a member may ask for."));
+  keys.push_back(number(ESC_KEY(tuning.consumer_groups.members_max), KeyKind::count, 1, 100'000,
+                        "Members of one consumer group."));
+  keys.push_back(number(ESC_KEY(tuning.consumer_groups.groups_max), KeyKind::count, 1, 1'000'000,
+                        "Consumer groups that one Raft group coordinates."));
+  keys.push_back(number(ESC_KEY(tuning.consumer_groups.state_bytes_max), KeyKind::size, 1 * kMi, 128 * kMi,
+                        "Memory for members and offsets, per Raft group; above it commits are refused."));
+  keys.push_back(duration(ESC_KEY(tuning.consumer_groups.offsets_retention_ms), kMillisecond, 1'000,
+                          std::numeric_limits<std::int64_t>::max() / kMillisecond,
+                          "Offsets are kept for this long after their group's last member has gone."));
+}
+
 void add_limit_keys(std::vector<ConfigKey>& keys) {
   keys.push_back(number(ESC_KEY(tuning.limits.connections_max), KeyKind::count, 1, 1'000'000,
                         "Client connections of the node; more are closed at once."));
@@ -293,6 +311,7 @@ std::vector<ConfigKey> make_keys() {
   add_memory_keys(keys);
   add_log_keys(keys);
   add_raft_keys(keys);
+  add_consumer_group_keys(keys);
   add_limit_keys(keys);
   return keys;
 }

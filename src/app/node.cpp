@@ -66,6 +66,21 @@ std::uint64_t injected_fault() {
   return frames;
 }
 
+coord::Options coordinator_options(const TuningConfig& tuning) {
+  const ConsumerGroupTuning& groups = tuning.consumer_groups;
+  coord::Options options;
+  options.initial_rebalance_delay = Nanos{groups.initial_rebalance_delay_ms} * kMillisecond;
+  options.session_timeout_ms_min = static_cast<std::int32_t>(groups.session_timeout_min_ms);
+  options.session_timeout_ms_max = static_cast<std::int32_t>(groups.session_timeout_max_ms);
+  options.group_members_max = groups.members_max;
+  options.groups_max = groups.groups_max;
+  options.state_bytes_max = groups.state_bytes_max;
+  options.offsets_retention_ms = groups.offsets_retention_ms;
+  // A command must fit a frame, whose rest is headers and padding.
+  options.command_bytes_max = std::min(options.command_bytes_max, tuning.batch.frame_bytes_max / 2);
+  return options;
+}
+
 shard::ShardOptions shard_options(const Config& config, const NodeIdentity& identity, const topo::Plan& plan,
                                   std::uint32_t core) {
   const TuningConfig& tuning = config.tuning;
@@ -137,6 +152,7 @@ shard::ShardOptions shard_options(const Config& config, const NodeIdentity& iden
   broker.request_pool_bytes = tuning.memory.request_bytes;
   broker.response_pool_bytes = tuning.memory.fetch_bytes;
   broker.receive_buffers = tuning.memory.receive_buffer_count;
+  broker.groups_options = coordinator_options(tuning);
   return options;
 }
 

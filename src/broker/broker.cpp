@@ -4,6 +4,7 @@
 
 #include "connection.h"
 #include "controller.h"
+#include "coordinators.h"
 #include "event_ids.h"
 #include "fetch_call.h"
 #include "handlers.h"
@@ -61,6 +62,7 @@ Broker::Broker(io::Env env, obs::LogSource log, obs::Scope& metrics, const Broke
       response_pool_(options.response_pool_bytes),
       groups_(options.groups, nullptr),
       controller_(std::make_unique<Controller>(*this)),
+      coordinators_(std::make_unique<Coordinators>(*this)),
       producer_ids_(std::make_unique<ProducerIds>(*this)),
       event_ids_(std::make_unique<EventIds>(*this)),
       loan_references_(options.receive_buffers, 0) {
@@ -115,6 +117,7 @@ void Broker::close_all() {
 
 void Broker::begin_shutdown() {
   shutting_down_ = true;
+  coordinators_->begin_shutdown();
   connections_.for_each([](Connection& connection) { connection.hurry(); });
 }
 
@@ -160,6 +163,24 @@ void Broker::release_frame(Request& request) {
   request.frame = {};
   request.header.client_id.reset();
   request.header.body = {};
+}
+
+bool Broker::detach_frame(Request& request) {
+  if (!request.loan.valid()) return true;
+  const ByteSpan copy = request_pool_.allocate(request.frame.size());
+  if (copy.empty()) {
+    protocol_error(request, "no memory for a request that may have to wait");
+    return false;
+  }
+  std::copy(request.frame.begin(), request.frame.end(), copy.begin());
+  release_loan(request.loan);
+  request.loan = {};
+  request.assembled = copy;
+  request.frame = ByteView(copy).first(request.frame.size());
+  const auto header = wire::parse_request(request.frame);
+  ESC_ASSERT_MSG(header.has_value(), "it was parsed before");
+  request.header = *header;
+  return true;
 }
 
 void Broker::release(Request& request) {
@@ -248,7 +269,7 @@ void Broker::block(ProduceCall& call) {
 // --- the agent --------------------------------------------------------------------------------------
 
 std::uint32_t Broker::do_work(Nanos now) {
-  std::uint32_t work = controller_->do_work() + producer_ids_->do_work(now);
+  std::uint32_t work = controller_->do_work() + coordinators_->do_work(now) + producer_ids_->do_work(now);
   event_ids_->do_work(now);
   while (!finishing_.empty()) {
     auto& call = static_cast<FetchCall&>(finishing_.pop_front());

@@ -13,6 +13,26 @@ namespace esc::broker {
   return uuid;
 }
 
+// A node as clients see it.
+struct NodeAddress {
+  std::int32_t id = 0;
+  std::string_view host;
+  std::uint16_t port = 0;
+};
+
+[[nodiscard]] inline std::size_t node_count(const BrokerOptions& options) {
+  return std::max<std::size_t>(options.nodes.size(), 1);
+}
+
+[[nodiscard]] inline NodeAddress node_address(const BrokerOptions& options, std::size_t i) {
+  if (options.nodes.empty()) {
+    return {static_cast<std::int32_t>(options.node.value()), options.advertised_host,
+            options.advertised_port};
+  }
+  const BrokerNode& node = options.nodes[i];
+  return {static_cast<std::int32_t>(node.node.value()), node.host, node.port};
+}
+
 // Whether this node may answer a reader of a partition that the directory knows. `leader_epoch` is the one
 // the client believes in, -1: none. In Kafka's order: epochs first, then leadership.
 [[nodiscard]] inline wire::ErrorCode check_reader(const replica::Group& group,
@@ -39,6 +59,17 @@ void handle_delete_topics(Broker& broker, Request& request);
 void handle_create_partitions(Broker& broker, Request& request);
 void handle_describe_configs(Broker& broker, Request& request);
 void handle_find_coordinator(Broker& broker, Request& request);
+void handle_join_group(Broker& broker, Request& request);
+void handle_sync_group(Broker& broker, Request& request);
+void handle_heartbeat(Broker& broker, Request& request);
+void handle_leave_group(Broker& broker, Request& request);
+void handle_offset_commit(Broker& broker, Request& request);
+void handle_offset_fetch(Broker& broker, Request& request);
+void handle_offset_delete(Broker& broker, Request& request);
+void handle_describe_groups(Broker& broker, Request& request);
+void handle_list_groups(Broker& broker, Request& request);
+void handle_delete_groups(Broker& broker, Request& request);
+void handle_group_lag(Broker& broker, Request& request);
 void handle_describe_cluster(Broker& broker, Request& request);
 void handle_init_producer_id(Broker& broker, Request& request);
 void handle_node_status(Broker& broker, Request& request);

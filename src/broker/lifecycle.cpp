@@ -1,6 +1,8 @@
 #include "esc/broker/lifecycle.h"
 
 #include "controller.h"
+#include "coordinators.h"
+#include "esc/base/byte_codec.h"
 #include "producer_ids.h"
 
 namespace esc::broker {
@@ -8,11 +10,44 @@ namespace esc::broker {
 void on_metadata(Broker& broker, Index index, ByteView command) {
   broker.controller().on_metadata(index, command);
 }
-void save_metadata(Broker& broker, std::vector<std::byte>& out) {
-  broker.controller().save(out);
+void on_coordinator(Broker& broker, GroupId group, Index index, WallMs timestamp, ByteView command) {
+  broker.coordinators().on_committed(group, index, timestamp, command);
 }
-Status load_metadata(Broker& broker, ByteView state) {
-  return broker.controller().load(state);
+
+namespace {
+
+// Before there were consumer groups the catalog stood alone, and begins with its own version, 1.
+constexpr std::uint32_t kMetadataVersion = 2;
+
+}  // namespace
+
+void save_metadata(Broker& broker, GroupId group, std::vector<std::byte>& out) {
+  std::vector<std::byte> part;
+  if (group == GroupId(0)) broker.controller().save(part);
+  ByteWriter writer(out);
+  writer.number(kMetadataVersion);
+  writer.blob(part);
+  part.clear();
+  broker.coordinators().save(group, part);
+  writer.blob(part);
+}
+
+Status load_metadata(Broker& broker, GroupId group, ByteView state) {
+  if (state.empty()) return {};
+  ByteReader reader(state);
+  const auto version = reader.number<std::uint32_t>();
+  if (version < kMetadataVersion && group == GroupId(0)) return broker.controller().load(state);
+  if (version != kMetadataVersion) {
+    return fail(Errc::unsupported, "the metadata in the checkpoint has version " + std::to_string(version) +
+                                       ", this build reads version 2: use the build that wrote it");
+  }
+  const ByteView catalog = reader.blob();
+  const ByteView groups = reader.blob();
+  if (!reader.at_end()) return fail(Errc::corruption, "the metadata in the checkpoint does not decode");
+  if (group == GroupId(0)) {
+    if (Status status = broker.controller().load(catalog); !status) return status;
+  }
+  return groups.empty() ? Status{} : broker.coordinators().load(group, groups);
 }
 void on_partition(Broker& broker, GroupId group, replica::Partition& partition) {
   broker.controller().on_partition(group, partition);

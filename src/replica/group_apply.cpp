@@ -36,6 +36,13 @@ std::optional<PartitionIdentity> decode_identity(PartitionId id, ByteView body) 
   return identity;
 }
 
+// The leader's clock when it appended the entry: the only time that state may depend on.
+WallMs leader_time(const EntryRecord& record) {
+  logfmt::EntryHeader header;
+  std::memcpy(&header, record.body - logfmt::kEntryHeaderBytes, sizeof header);
+  return header.timestamp_ms;
+}
+
 }  // namespace
 
 std::expected<Index, Errc> Group::create_partition(const PartitionIdentity& identity) {
@@ -126,12 +133,14 @@ void Group::carry_out(std::uint64_t sequence) {
     case logfmt::EntryKind::configuration:                          // in force since it was appended
     case logfmt::EntryKind::noop:
     case logfmt::EntryKind::none:
-    case logfmt::EntryKind::partition_config:
-    case logfmt::EntryKind::coordinator: break;
+    case logfmt::EntryKind::partition_config: break;
     case logfmt::EntryKind::sequence: remember_sequence(record); break;
     case logfmt::EntryKind::producer_ids: apply_producer_ids(record.index, body); break;
     case logfmt::EntryKind::partition_create: apply_partition_create(record.index, partition, body); break;
     case logfmt::EntryKind::partition_delete: apply_partition_delete(partition, commit_); break;
+    case logfmt::EntryKind::coordinator:
+      listener_.on_coordinator(options_.id, record.index, leader_time(record), body);
+      break;
     case logfmt::EntryKind::metadata: listener_.on_metadata(options_.id, record.index, body); break;
     case logfmt::EntryKind::log_start: apply_log_start(partition, body); break;
   }

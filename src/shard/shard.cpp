@@ -147,11 +147,14 @@ void Shard::receive_peer(PeerVisit* visit) {
 void Shard::on_metadata(GroupId, Index index, ByteView command) {
   broker::on_metadata(broker_, index, command);
 }
+void Shard::on_coordinator(GroupId group, Index index, WallMs timestamp, ByteView command) {
+  broker::on_coordinator(broker_, group, index, timestamp, command);
+}
 void Shard::save_metadata(GroupId group, std::vector<std::byte>& out) {
-  if (group == GroupId(0)) broker::save_metadata(broker_, out);
+  broker::save_metadata(broker_, group, out);
 }
 Status Shard::load_metadata(GroupId group, ByteView state) {
-  return group == GroupId(0) ? broker::load_metadata(broker_, state) : Status{};
+  return broker::load_metadata(broker_, group, state);
 }
 void Shard::on_partition(GroupId group, replica::Partition& partition) {
   broker::on_partition(broker_, group, partition);

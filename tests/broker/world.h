@@ -116,8 +116,15 @@ struct World final : replica::GroupListener, Router {
   void on_metadata(GroupId, Index index, ByteView command) override {
     broker::on_metadata(*broker, index, command);
   }
-  void save_metadata(GroupId, std::vector<std::byte>& out) override { broker::save_metadata(*broker, out); }
-  Status load_metadata(GroupId, ByteView state) override { return broker::load_metadata(*broker, state); }
+  void on_coordinator(GroupId group, Index index, WallMs timestamp, ByteView command) override {
+    broker::on_coordinator(*broker, group, index, timestamp, command);
+  }
+  void save_metadata(GroupId group, std::vector<std::byte>& out) override {
+    broker::save_metadata(*broker, group, out);
+  }
+  Status load_metadata(GroupId group, ByteView state) override {
+    return broker::load_metadata(*broker, group, state);
+  }
   void on_partition(GroupId group, replica::Partition& partition) override {
     broker::on_partition(*broker, group, partition);
   }

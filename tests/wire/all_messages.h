@@ -7,10 +7,12 @@
 #include "esc/wire/api/api_versions.h"
 #include "esc/wire/api/create_partitions.h"
 #include "esc/wire/api/create_topics.h"
+#include "esc/wire/api/delete_groups.h"
 #include "esc/wire/api/delete_records.h"
 #include "esc/wire/api/delete_topics.h"
 #include "esc/wire/api/describe_cluster.h"
 #include "esc/wire/api/describe_configs.h"
+#include "esc/wire/api/describe_groups.h"
 #include "esc/wire/api/describe_log_dirs.h"
 #include "esc/wire/api/fetch.h"
 #include "esc/wire/api/find_coordinator.h"
@@ -19,9 +21,11 @@
 #include "esc/wire/api/init_producer_id.h"
 #include "esc/wire/api/join_group.h"
 #include "esc/wire/api/leave_group.h"
+#include "esc/wire/api/list_groups.h"
 #include "esc/wire/api/list_offsets.h"
 #include "esc/wire/api/metadata.h"
 #include "esc/wire/api/offset_commit.h"
+#include "esc/wire/api/offset_delete.h"
 #include "esc/wire/api/offset_fetch.h"
 #include "esc/wire/api/offset_for_leader_epoch.h"
 #include "esc/wire/api/produce.h"
@@ -50,7 +54,9 @@ void for_each_message(Visit&& visit) {
       CreatePartitionsResponse, DescribeClusterRequest, DescribeClusterResponse, AlterConfigsRequest,
       AlterConfigsResponse, DeleteRecordsRequest, DeleteRecordsResponse, DescribeLogDirsRequest,
       DescribeLogDirsResponse, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
-      OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse>();
+      OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, DescribeGroupsRequest,
+      DescribeGroupsResponse, ListGroupsRequest, ListGroupsResponse, DeleteGroupsRequest,
+      DeleteGroupsResponse, OffsetDeleteRequest, OffsetDeleteResponse>();
 }
 
 }  // namespace esc::wire::test

@@ -44,6 +44,7 @@ class Client {
   void forget_leaders() { leaders_.clear(); }
   [[nodiscard]] bool stopping() const { return stopping_; }
   [[nodiscard]] KafkaLink* any_link();
+  [[nodiscard]] KafkaLink* link_to(std::int32_t node);
 
   World& world_;
   const std::string name_;
@@ -53,7 +54,6 @@ class Client {
 
  private:
   void run();
-  [[nodiscard]] KafkaLink* link_to(std::int32_t node);
   void ask_metadata();
 
   sim::FileSystem files_;

@@ -99,6 +99,9 @@ shard::ShardOptions Host::shard_options(std::uint32_t core) {
   broker.connection_bytes_max = 256 * 1024;
   broker.fetch_bytes_max = 64 * 1024;
   broker.receive_buffers = s.loop.receive_buffers;
+  broker.groups_options.initial_rebalance_delay = 100 * kMillisecond;
+  broker.groups_options.session_timeout_ms_min = 100;
+  broker.groups_options.command_bytes_max = s.frame_bytes_max / 2;
   if (world_.plant != nullptr) world_.plant->apply(options);
   return options;
 }

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "esc/base/crc32c.h"
 
 namespace esc::escsim {
@@ -121,6 +123,34 @@ void Model::acknowledged(std::int32_t partition, std::int64_t offset, std::uint6
 std::int64_t Model::end(std::int32_t partition) const {
   const auto found = partitions_.find(partition);
   return found == partitions_.end() || found->second.empty() ? 0 : found->second.rbegin()->second.last + 1;
+}
+
+void Model::assigned(std::int32_t generation, std::int32_t partition, const std::string& member) {
+  const auto [owner, fresh] = owners_.emplace(std::pair{generation, partition}, member);
+  if (!fresh && owner->second != member) {
+    fail(fmt::format("generation {} of the group gave partition {} to {} and to {}", generation, partition,
+                     owner->second, member));
+  }
+}
+
+std::int64_t Model::committed_floor(std::int32_t partition) const {
+  const auto found = floors_.find(partition);
+  return found == floors_.end() ? -1 : found->second;
+}
+
+void Model::offset_committed(std::int32_t partition, std::int64_t offset, std::int64_t floor) {
+  if (offset < floor) {
+    fail(fmt::format("partition {}: the group's offset went back: {} was accepted after {} was acknowledged",
+                     partition, offset, floor));
+  }
+  auto& known = floors_.try_emplace(partition, -1).first->second;
+  known = std::max(known, offset);
+}
+
+void Model::offset_read(std::int32_t partition, std::int64_t offset, std::int64_t floor) {
+  if (offset >= floor) return;
+  fail(fmt::format("partition {}: the group's offset is lost: {} was acknowledged, {} is read", partition,
+                   floor, offset));
 }
 
 void Model::check_final(const std::vector<std::int64_t>& ends) {

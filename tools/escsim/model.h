@@ -35,6 +35,15 @@ class Model {
   // A batch that a consumer fetched while it expected `offset`.
   void fetched(std::int32_t partition, const wire::BatchView& batch);
 
+  // --- what members of the consumer group learn ---
+  // An assignment was handed out.
+  void assigned(std::int32_t generation, std::int32_t partition, const std::string& member);
+  // The highest offset that anybody was told is committed.
+  [[nodiscard]] std::int64_t committed_floor(std::int32_t partition) const;
+  // A commit was acknowledged, an offset was read; `floor` is what was known when it was asked for.
+  void offset_committed(std::int32_t partition, std::int64_t offset, std::int64_t floor);
+  void offset_read(std::int32_t partition, std::int64_t offset, std::int64_t floor);
+
   // Every acknowledged record stands where it was acknowledged, offsets are dense: [0, ends[partition]).
   void check_final(const std::vector<std::int64_t>& ends);
 
@@ -79,6 +88,8 @@ class Model {
   std::map<std::int64_t, std::string> producer_ids_;
   std::map<std::uint64_t, Place> acknowledged_;
   std::uint64_t acknowledgements_ = 0;
+  std::map<std::pair<std::int32_t, std::int32_t>, std::string> owners_;  // by generation and partition
+  std::map<std::int32_t, std::int64_t> floors_;
 };
 
 }  // namespace esc::escsim

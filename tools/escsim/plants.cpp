@@ -75,6 +75,16 @@ constexpr std::array kPlants = std::to_array<Plant>({
      "was durable; nothing has been changed"},
     {"produce_without_commit", "producers are answered when their records are appended", 60,
      [](shard::ShardOptions& options) { options.broker.plant = broker::Plant::produce_without_commit; }},
+    {"groups_not_saved", "consumer groups are left out of checkpoints", 100,
+     [](shard::ShardOptions& options) { options.broker.plant = broker::Plant::groups_not_saved; }},
+    {"sync_before_commit", "an assignment is handed out before it is committed", 300,
+     [](shard::ShardOptions& options) {
+       options.broker.groups_options.plant = coord::Plant::sync_before_commit;
+     }},
+    {"generation_not_fenced", "offsets of members of old generations are taken", 100,
+     [](shard::ShardOptions& options) {
+       options.broker.groups_options.plant = coord::Plant::generation_not_fenced;
+     }},
 });
 
 }  // namespace

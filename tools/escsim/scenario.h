@@ -18,6 +18,7 @@ struct Scenario {
   std::uint32_t producers = 2;
   std::uint32_t idempotent_producers = 0;  // of these
   std::uint32_t consumers = 1;
+  std::uint32_t group_members = 0;  // of one consumer group
   Nanos chaos_time = 4 * kSecond;
   Nanos heal_time = 20 * kSecond;  // for the liveness phase
 

@@ -8,6 +8,7 @@
 
 #include "client.h"
 #include "faults.h"
+#include "group_member.h"
 #include "host.h"
 
 namespace esc::escsim {
@@ -45,6 +46,7 @@ class Simulation {
   [[nodiscard]] bool phase_complete();
   void advance();
   [[nodiscard]] std::string unhealthy() const;
+  [[nodiscard]] std::uint64_t commits() const;  // of the group
   [[nodiscard]] std::string converged() const;
 
   SimulationOptions options_;
@@ -61,9 +63,11 @@ class Simulation {
   Admin admin_;
   std::vector<std::unique_ptr<Sender>> producers_;
   std::vector<std::unique_ptr<Consumer>> consumers_;
+  std::vector<std::unique_ptr<GroupMember>> members_;
   Phase phase_ = Phase::chaos;
   Nanos phase_end_ = 0;
   std::vector<std::uint64_t> acknowledged_at_heal_;
+  std::uint64_t commits_at_heal_ = 0;
 };
 
 Scenario scenario_of(const SimulationOptions& options) {
@@ -107,6 +111,10 @@ Simulation::Simulation(const SimulationOptions& options)
                                                       prng_.fork(host), first_number));
     }
   }
+  for (std::uint32_t i = 0; i < scenario_.group_members; ++i, ++host) {
+    members_.push_back(
+        std::make_unique<GroupMember>(world_, host, "member" + std::to_string(i), prng_.fork(host)));
+  }
 }
 
 void Simulation::enter(Phase phase, Nanos limit) {
@@ -125,6 +133,7 @@ void Simulation::tick() {
     for (const auto& host : hosts_) trace_.note("stuck", "{}", host->state());
     for (const auto& producer : producers_) trace_.note("stuck", "{}", producer->state());
     for (const auto& consumer : consumers_) trace_.note("stuck", "{}", consumer->state());
+    for (const auto& member : members_) trace_.note("stuck", "{}", member->state());
     model_.fail(fmt::format("no progress: phase '{}' did not end in {} s{}{}", to_string(phase_),
                             scenario_.heal_time / kSecond, why.empty() ? "" : ": ", why));
   }
@@ -138,13 +147,14 @@ bool Simulation::phase_complete() {
       if (!admin_.quiet() || !unhealthy().empty()) return false;
       for (std::size_t i = 0; i < producers_.size(); ++i)
         if (producers_[i]->acknowledged() <= acknowledged_at_heal_[i]) return false;
-      return true;
+      return members_.empty() || commits() > commits_at_heal_;
     }
     case Phase::quiet:
-      return std::ranges::all_of(producers_, [](const auto& p) { return p->quiet(); }) && converged().empty();
+      return std::ranges::all_of(producers_, [](const auto& p) { return p->quiet(); }) &&
+             std::ranges::all_of(members_, [](const auto& m) { return m->quiet(); }) && converged().empty();
     case Phase::audit:
       return std::ranges::all_of(consumers_, [](const auto& c) { return c->at_end(); }) &&
-             converged().empty();
+             std::ranges::all_of(members_, [](const auto& m) { return m->audited(); }) && converged().empty();
     case Phase::done: return false;
   }
   return false;
@@ -155,12 +165,15 @@ void Simulation::advance() {
     case Phase::chaos:
       faults_.heal();
       for (const auto& producer : producers_) acknowledged_at_heal_.push_back(producer->acknowledged());
+      commits_at_heal_ = commits();
       return enter(Phase::heal, scenario_.heal_time);
     case Phase::heal:
       for (const auto& producer : producers_) producer->stop();
+      for (const auto& member : members_) member->stop();
       return enter(Phase::quiet, scenario_.heal_time);
     case Phase::quiet:
       for (const auto& consumer : consumers_) consumer->rewind();
+      for (const auto& member : members_) member->begin_audit();
       return enter(Phase::audit, scenario_.heal_time);
     case Phase::audit:
       for (const auto& host : hosts_) host->observe_files();
@@ -168,6 +181,12 @@ void Simulation::advance() {
       return enter(Phase::done, scenario_.heal_time);
     case Phase::done: return;
   }
+}
+
+std::uint64_t Simulation::commits() const {
+  std::uint64_t sum = 0;
+  for (const auto& member : members_) sum += member->commits();
+  return sum;
 }
 
 // Why the cluster does not serve, or nothing.
@@ -212,6 +231,7 @@ SimulationReport Simulation::run() {
   admin_.start();
   for (const auto& consumer : consumers_) consumer->start();
   for (const auto& producer : producers_) producer->start();
+  for (const auto& member : members_) member->start();
   faults_.begin();
   tick();
   while (phase_ != Phase::done && !model_.failed()) clock_.step();

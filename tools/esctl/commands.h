@@ -52,6 +52,14 @@ struct TopicDeleteOptions {
   std::vector<std::string> names;
   bool if_exists = false;
 };
+struct GroupResetOptions {
+  std::string group;
+  std::string topic;
+  std::vector<std::int32_t> partitions;  // empty: all
+  std::string to;                        // earliest, latest, an offset, or ms: and a time
+  bool execute = false;                  // otherwise only say what would be done
+  bool create = false;                   // a group that does not exist yet
+};
 struct WalDumpOptions {
   std::string directory;
   std::optional<std::uint32_t> group;
@@ -63,6 +71,11 @@ struct WalDumpOptions {
 [[nodiscard]] Status topic_list(const Options& options, bool internal);
 [[nodiscard]] Status topic_describe(const Options& options, const std::string& name);
 [[nodiscard]] Status topic_delete(const Options& options, const TopicDeleteOptions& topics);
+[[nodiscard]] Status group_list(const Options& options);
+// Errc::not_found: no such group.
+[[nodiscard]] Status group_describe(const Options& options, const std::string& group);
+[[nodiscard]] Status group_lag(const Options& options, const std::string& group);
+[[nodiscard]] Status group_reset(const Options& options, const GroupResetOptions& reset);
 // healthy, degraded or unhealthy.
 [[nodiscard]] Result<ExitCode> cluster_status(const Options& options);
 // Reads files only, no server. Fails with Errc::corruption when damage was found, after printing everything.

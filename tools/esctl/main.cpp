@@ -49,6 +49,7 @@ EXAMPLES
   esctl topic describe orders
   esctl --output json topic list
   esctl --bootstrap 10.0.0.5:9092 --timeout 3 cluster status
+  esctl group lag billing
   esctl wal dump /var/lib/escd --entries
   esctl dev up && esctl drill failover --rounds 10 && esctl dev down
 
@@ -131,6 +132,65 @@ void add_topic(CLI::App& root, const Options& options, Command& chosen) {
     chosen = [&options, name] { return plain(topic_describe(options, *name)); };
   });
   add_topic_delete(*app, options, chosen);
+}
+
+// Refused while parsing, so that it is a usage error.
+std::string check_reset_target(const std::string& text) {
+  std::string_view number = text;
+  if (number == "earliest" || number == "latest") return {};
+  if (number.starts_with("ms:")) number.remove_prefix(3);
+  if (!number.empty() && number.size() <= 18 &&
+      number.find_first_not_of("0123456789") == std::string_view::npos)
+    return {};
+  return fmt::format("'{}' is not earliest, latest, an offset, or ms: and milliseconds since 1970", text);
+}
+
+void add_group_reset(CLI::App& parent, const Options& options, Command& chosen) {
+  auto* app = parent.add_subcommand("reset", "Set where a group without members goes on.");
+  auto reset = std::make_shared<GroupResetOptions>();
+  app->add_option("GROUP", reset->group, "The group")->required();
+  app->add_option("--topic", reset->topic, "The topic")->required();
+  app->add_option("--partition", reset->partitions, "Only this partition; may be repeated")
+      ->check(CLI::Range(0, 1'000'000))
+      ->allow_extra_args(false);
+  app->add_option("--to", reset->to, "earliest, latest, an offset, or ms:MILLISECONDS since 1970")
+      ->required()
+      ->check(check_reset_target);
+  app->add_flag("--execute", reset->execute, "Do it; without this only what would be done is printed");
+  app->add_flag("--create", reset->create, "Also when there is no such group yet");
+  app->footer(
+      "\nOffsets outside the log are moved to its nearer end. Exit code 1 when the group has members, 3 "
+      "when\n"
+      "the group, the topic or the partition does not exist."
+      "\n\nEXAMPLES\n  esctl group reset billing --topic orders --to earliest --execute\n"
+      "  esctl group reset billing --topic orders --partition 3 --to ms:1700000000000");
+  app->callback([&options, &chosen, reset] {
+    chosen = [&options, reset] { return plain(group_reset(options, *reset)); };
+  });
+}
+
+void add_group(CLI::App& root, const Options& options, Command& chosen) {
+  auto* app = root.add_subcommand("group", "Consumer groups: list, describe, lag, reset.");
+  app->require_subcommand(1);
+  auto* list = app->add_subcommand("list", "List groups: state, kind, node that coordinates it.");
+  list->callback([&options, &chosen] { chosen = [&options] { return plain(group_list(options)); }; });
+  const auto named = [&](const char* command, const char* meaning,
+                         Status (*run)(const Options&, const std::string&)) {
+    auto* sub = app->add_subcommand(command, meaning);
+    auto name = std::make_shared<std::string>();
+    sub->add_option("GROUP", *name, "The group")->required();
+    sub->footer("\nExit code 3 when there is no such group.");
+    sub->callback([&options, &chosen, name, run] {
+      chosen = [&options, name, run] { return plain(run(options, *name)); };
+    });
+    return sub;
+  };
+  named("describe", "Show a group: its state, its members and what each of them reads.", &group_describe);
+  named("lag", "Show how far a group is behind, per partition, in events and in seconds.", &group_lag)
+      ->footer(
+          "\nSECONDS is how long ago the first event that was not consumed was written (to the batch).\n"
+          "Exit code 3 when there is no such group.");
+  add_group_reset(*app, options, chosen);
 }
 
 void add_cluster(CLI::App& root, const Options& options, Command& chosen) {
@@ -227,7 +287,7 @@ void mention_general_options(CLI::App& app) {
 int run(int argc, char** argv) {
   Options options;
   Command chosen;
-  CLI::App app("esctl - operate EventStreamCore: topics, cluster, drills, write-ahead logs", "esctl");
+  CLI::App app("esctl - operate EventStreamCore: topics, groups, cluster, drills, write-ahead logs", "esctl");
   app.set_version_flag("--version", "esctl " ESC_VERSION);
   app.add_option("-b,--bootstrap", options.bootstrap, "Addresses of nodes' Kafka listeners; one is enough")
       ->envname("ESC_BOOTSTRAP")
@@ -249,6 +309,7 @@ int run(int argc, char** argv) {
   app.get_formatter()->column_width(34);
   app.footer(kFooter);
   add_topic(app, options, chosen);
+  add_group(app, options, chosen);
   add_cluster(app, options, chosen);
   add_dev(app, options, chosen);
   add_drill(app, options, chosen);

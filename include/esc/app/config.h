@@ -120,6 +120,17 @@ struct RaftTuning {
   std::uint32_t disk_stall_ms = 300;  // 0: never
 };
 
+// [tuning.consumer_groups]: see coord::Options.
+struct ConsumerGroupTuning {
+  std::uint32_t initial_rebalance_delay_ms = 3'000;  // Kafka's group.initial.rebalance.delay.ms
+  std::uint32_t session_timeout_min_ms = 6'000;
+  std::uint32_t session_timeout_max_ms = 1'800'000;
+  std::uint32_t members_max = 1'000;                // of one consumer group
+  std::uint32_t groups_max = 10'000;                // consumer groups of one Raft group
+  std::uint64_t state_bytes_max = 32 * kMiB;        // of members and offsets, per Raft group
+  std::int64_t offsets_retention_ms = 604'800'000;  // after the last member has gone
+};
+
 // [tuning.limits]
 struct LimitTuning {
   std::uint32_t connections_max = 10'000;         // of the node
@@ -144,6 +155,7 @@ struct TuningConfig {
   WalTuning wal;
   CheckpointTuning checkpoint;
   RaftTuning raft;
+  ConsumerGroupTuning consumer_groups;
   LimitTuning limits;
 };
 

@@ -18,6 +18,7 @@
 #include "esc/broker/call.h"
 #include "esc/broker/directory.h"
 #include "esc/broker/request.h"
+#include "esc/coord/coordinator.h"
 #include "esc/io/env.h"
 #include "esc/obs/log.h"
 #include "esc/obs/metrics.h"
@@ -36,6 +37,7 @@ struct BrokerNode {
 enum class Plant : std::uint8_t {
   none,
   produce_without_commit,  // answers a producer when its records are appended
+  groups_not_saved,        // leaves the consumer groups out of checkpoints
 };
 
 struct BrokerOptions {
@@ -58,6 +60,7 @@ struct BrokerOptions {
   std::uint32_t fetch_bytes_max = 512 * 1024;  // of records in one answer, unless one batch is larger
   std::uint32_t receive_buffers = 64;
   Nanos stall_timeout = 2 * kSecond;  // without progress, while others wait for memory
+  coord::Options groups_options;      // of consumer groups
   Plant plant = Plant::none;
 };
 
@@ -66,6 +69,7 @@ struct ProduceCall;
 struct FetchCall;
 class Connection;
 class Controller;
+class Coordinators;
 class EventIds;
 class ProducerIds;
 
@@ -124,6 +128,9 @@ class Broker {
   // Encodes `message` and completes the request.
   template <class Message>
   void respond(Request& request, const Message& message);
+  // Moves a request that may have to wait for long out of its receive buffer, before it is decoded. False:
+  // no memory; protocol_error was called.
+  [[nodiscard]] bool detach_frame(Request& request);
   // Gives back the request's own bytes early: nothing points into them any more.
   void release_frame(Request& request);
   // The same for a fetch response, whose records are gathered from where they are.
@@ -145,6 +152,7 @@ class Broker {
   [[nodiscard]] Directory& directory() { return directory_; }
   [[nodiscard]] const Directory& directory() const { return directory_; }
   [[nodiscard]] Controller& controller() { return *controller_; }
+  [[nodiscard]] Coordinators& coordinators() { return *coordinators_; }
   [[nodiscard]] ProducerIds& producer_ids() { return *producer_ids_; }
   [[nodiscard]] EventIds& event_ids() { return *event_ids_; }
 
@@ -191,6 +199,7 @@ class Broker {
   BufferPool response_pool_;
   std::vector<replica::Group*> groups_;  // by id; null when another core's
   std::unique_ptr<Controller> controller_;
+  std::unique_ptr<Coordinators> coordinators_;
   std::unique_ptr<ProducerIds> producer_ids_;
   std::unique_ptr<EventIds> event_ids_;
 

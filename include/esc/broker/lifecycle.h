@@ -9,8 +9,10 @@
 namespace esc::broker {
 
 void on_metadata(Broker& broker, Index index, ByteView command);
-void save_metadata(Broker& broker, std::vector<std::byte>& out);
-[[nodiscard]] Status load_metadata(Broker& broker, ByteView state);
+void on_coordinator(Broker& broker, GroupId group, Index index, WallMs timestamp, ByteView command);
+// The consumer groups of a group; of group 0 the catalog, too.
+void save_metadata(Broker& broker, GroupId group, std::vector<std::byte>& out);
+[[nodiscard]] Status load_metadata(Broker& broker, GroupId group, ByteView state);
 void on_partition(Broker& broker, GroupId group, replica::Partition& partition);
 // Services between brokers, over the links of group 0 (docs/PROTOCOL.md). Values are the protocol.
 inline constexpr std::uint16_t kServiceCreateTopics = 64;

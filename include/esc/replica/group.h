@@ -86,7 +86,10 @@ class GroupListener {
   virtual ~GroupListener() = default;
   // A committed command of kind `metadata` (only group 0 carries them), in log order, also on replay.
   virtual void on_metadata(GroupId group, Index index, ByteView command) = 0;
-  // Contents for, and from, the group's checkpoint: the state that on_metadata has built.
+  // A committed command of kind `coordinator`, of any group; `timestamp` is the leader's when it was
+  // appended.
+  virtual void on_coordinator(GroupId, Index, WallMs /*timestamp*/, ByteView /*command*/) {}
+  // Contents for, and from, the group's checkpoint: the state that on_metadata and on_coordinator have built.
   virtual void save_metadata(GroupId group, std::vector<std::byte>& out) = 0;
   [[nodiscard]] virtual Status load_metadata(GroupId group, ByteView state) = 0;
   // A partition exists from now on (created, replayed, or loaded), or has been deleted.

@@ -119,6 +119,7 @@ class Shard final : private broker::Router, private replica::GroupListener, priv
 
   // replica::GroupListener
   void on_metadata(GroupId group, Index index, ByteView command) override;
+  void on_coordinator(GroupId group, Index index, WallMs timestamp, ByteView command) override;
   void save_metadata(GroupId group, std::vector<std::byte>& out) override;
   [[nodiscard]] Status load_metadata(GroupId group, ByteView state) override;
   void on_partition(GroupId group, replica::Partition& partition) override;

@@ -23,6 +23,8 @@ enum class ApiKey : std::int16_t {
   heartbeat = 12,
   leave_group = 13,
   sync_group = 14,
+  describe_groups = 15,
+  list_groups = 16,
   api_versions = 18,
   create_topics = 19,
   delete_topics = 20,
@@ -33,11 +35,17 @@ enum class ApiKey : std::int16_t {
   alter_configs = 33,
   describe_log_dirs = 35,
   create_partitions = 37,
+  delete_groups = 42,
   incremental_alter_configs = 44,
+  offset_delete = 47,
   describe_cluster = 60,
   // From 20000 on: not Kafka's but our own, never advertised.
   node_status = 20000,
+  group_lag = 20001,
 };
+
+// Of APIs without flexible versions.
+inline constexpr std::int16_t kNeverFlexible = std::numeric_limits<std::int16_t>::max();
 
 struct ApiInfo {
   ApiKey key;
@@ -75,6 +83,8 @@ inline constexpr std::array kApis = {
     ApiInfo{ApiKey::heartbeat, "Heartbeat", 0, 4, 4, 0},
     ApiInfo{ApiKey::leave_group, "LeaveGroup", 0, 5, 4, 0},
     ApiInfo{ApiKey::sync_group, "SyncGroup", 0, 5, 4, 0},
+    ApiInfo{ApiKey::describe_groups, "DescribeGroups", 0, 5, 5, 0},
+    ApiInfo{ApiKey::list_groups, "ListGroups", 0, 4, 3, 0},
     ApiInfo{ApiKey::api_versions, "ApiVersions", 0, 4, 3, 0},
     ApiInfo{ApiKey::create_topics, "CreateTopics", 2, 7, 5, 2},
     ApiInfo{ApiKey::delete_topics, "DeleteTopics", 1, 6, 4, 1},
@@ -85,9 +95,12 @@ inline constexpr std::array kApis = {
     ApiInfo{ApiKey::alter_configs, "AlterConfigs", 0, 2, 2, 0},
     ApiInfo{ApiKey::describe_log_dirs, "DescribeLogDirs", 1, 4, 2, 1},
     ApiInfo{ApiKey::create_partitions, "CreatePartitions", 0, 3, 2, 0},
+    ApiInfo{ApiKey::delete_groups, "DeleteGroups", 0, 2, 2, 0},
     ApiInfo{ApiKey::incremental_alter_configs, "IncrementalAlterConfigs", 0, 1, 1, 0},
+    ApiInfo{ApiKey::offset_delete, "OffsetDelete", 0, 0, kNeverFlexible, 0},
     ApiInfo{ApiKey::describe_cluster, "DescribeCluster", 0, 1, 0, 0},
     ApiInfo{ApiKey::node_status, "NodeStatus", 0, 0, 0, 0},
+    ApiInfo{ApiKey::group_lag, "GroupLag", 0, 0, 0, 0},
 };
 
 // The entry of a key that came off the wire; null when this server does not know it.

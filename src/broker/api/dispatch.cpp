@@ -11,7 +11,13 @@ constexpr wire::ApiKey kImplemented[] = {
     wire::ApiKey::api_versions,      wire::ApiKey::create_topics,
     wire::ApiKey::delete_topics,     wire::ApiKey::describe_configs,
     wire::ApiKey::create_partitions, wire::ApiKey::describe_cluster,
-    wire::ApiKey::find_coordinator,  wire::ApiKey::init_producer_id,
+    wire::ApiKey::find_coordinator,  wire::ApiKey::join_group,
+    wire::ApiKey::sync_group,        wire::ApiKey::heartbeat,
+    wire::ApiKey::leave_group,       wire::ApiKey::offset_commit,
+    wire::ApiKey::offset_fetch,      wire::ApiKey::offset_delete,
+    wire::ApiKey::describe_groups,   wire::ApiKey::list_groups,
+    wire::ApiKey::delete_groups,     wire::ApiKey::find_coordinator,
+    wire::ApiKey::init_producer_id,
 };
 
 void answer_api_versions(Broker& broker, Request& request, wire::ErrorCode code) {
@@ -56,6 +62,17 @@ void handle_request(Broker& broker, Request& request) {
     case wire::ApiKey::describe_configs: return handle_describe_configs(broker, request);
     case wire::ApiKey::describe_cluster: return handle_describe_cluster(broker, request);
     case wire::ApiKey::find_coordinator: return handle_find_coordinator(broker, request);
+    case wire::ApiKey::join_group: return handle_join_group(broker, request);
+    case wire::ApiKey::sync_group: return handle_sync_group(broker, request);
+    case wire::ApiKey::heartbeat: return handle_heartbeat(broker, request);
+    case wire::ApiKey::leave_group: return handle_leave_group(broker, request);
+    case wire::ApiKey::offset_commit: return handle_offset_commit(broker, request);
+    case wire::ApiKey::offset_fetch: return handle_offset_fetch(broker, request);
+    case wire::ApiKey::offset_delete: return handle_offset_delete(broker, request);
+    case wire::ApiKey::describe_groups: return handle_describe_groups(broker, request);
+    case wire::ApiKey::list_groups: return handle_list_groups(broker, request);
+    case wire::ApiKey::delete_groups: return handle_delete_groups(broker, request);
+    case wire::ApiKey::group_lag: return handle_group_lag(broker, request);
     case wire::ApiKey::init_producer_id: return handle_init_producer_id(broker, request);
     case wire::ApiKey::node_status: return handle_node_status(broker, request);
     default: return broker.protocol_error(request, "this API is not supported");

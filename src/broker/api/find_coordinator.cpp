@@ -1,31 +1,72 @@
-// FindCoordinator: there are no consumer groups yet, so no coordinator is ever available. The API is
-// advertised all the same, because librdkafka takes its absence for a broker too old for lz4 and then sends
-// batches uncompressed.
+// FindCoordinator: the leader of the Raft group that has the consumer group.
 #include "esc/wire/api/find_coordinator.h"
 
+#include <algorithm>
+
+#include "../coordinators.h"
 #include "../handlers.h"
 #include "../respond.h"
 
 namespace esc::broker {
+namespace {
+
+using Coordinator = wire::FindCoordinatorResponse::Coordinator;
+
+constexpr std::int8_t kKeyTypeGroup = 0;
+constexpr std::int8_t kKeyTypeTransaction = 1;
+
+Coordinator refuse(wire::ErrorCode code, std::string_view message) {
+  Coordinator answer;
+  answer.node_id = answer.port = -1;
+  answer.error_code = code;
+  answer.error_message = message;
+  return answer;
+}
+
+Coordinator locate(const Broker& broker, std::int8_t key_type, std::string_view key) {
+  if (key_type == kKeyTypeTransaction) {
+    return refuse(wire::ErrorCode::transactional_id_authorization_failed,
+                  "transactions are not supported: leave transactional.id unset");
+  }
+  if (key_type != kKeyTypeGroup) return refuse(wire::ErrorCode::invalid_request, "unknown key type");
+  if (key.empty()) return refuse(wire::ErrorCode::invalid_group_id, "the group id is empty");
+  const BrokerOptions& options = broker.options();
+  const GroupId home = Coordinators::home(key, options.groups);
+  const NodeId leader = broker.directory().group(home).leader;
+  for (std::size_t i = 0; i < node_count(options); ++i) {
+    const NodeAddress node = node_address(options, i);
+    if (leader == NodeId(0) || node.id != static_cast<std::int32_t>(leader.value())) continue;
+    Coordinator answer;
+    answer.node_id = node.id;
+    answer.host = node.host;
+    answer.port = node.port;
+    return answer;
+  }
+  return refuse(wire::ErrorCode::coordinator_not_available, "the coordinator is being elected: try again");
+}
+
+}  // namespace
 
 void handle_find_coordinator(Broker& broker, Request& request) {
   const auto* asked = broker.decode<wire::FindCoordinatorRequest>(request);
   if (asked == nullptr) return;
-  constexpr auto kCode = wire::ErrorCode::coordinator_not_available;
-  constexpr std::string_view kMessage = "consumer groups are not supported yet: assign partitions yourself";
-  wire::FindCoordinatorResponse response;
-  response.error_code = kCode;
-  response.error_message = kMessage;
-  response.node_id = -1;
-  response.port = -1;
-  const auto coordinators =
-      broker.allocate<wire::FindCoordinatorResponse::Coordinator>(request, asked->coordinator_keys.size());
+  const auto coordinators = broker.allocate<Coordinator>(request, asked->coordinator_keys.size());
+  if (coordinators.data() == nullptr && !asked->coordinator_keys.empty()) {
+    broker.protocol_error(request, "no memory for the coordinators");
+    return;
+  }
   for (std::size_t i = 0; i < coordinators.size(); ++i) {
+    coordinators[i] = locate(broker, asked->key_type, asked->coordinator_keys[i]);
     coordinators[i].key = asked->coordinator_keys[i];
-    coordinators[i].node_id = -1;
-    coordinators[i].port = -1;
-    coordinators[i].error_code = kCode;
-    coordinators[i].error_message = kMessage;
+  }
+  wire::FindCoordinatorResponse response;
+  if (request.header.version < 4) {
+    const Coordinator one = locate(broker, asked->key_type, asked->key);
+    response.error_code = one.error_code;
+    response.error_message = one.error_message;
+    response.node_id = one.node_id;
+    response.host = one.host;
+    response.port = one.port;
   }
   response.coordinators = coordinators;
   broker.respond(request, response);

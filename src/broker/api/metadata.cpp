@@ -12,26 +12,6 @@
 namespace esc::broker {
 namespace {
 
-// A node as clients see it.
-struct NodeAddress {
-  std::int32_t id = 0;
-  std::string_view host;
-  std::uint16_t port = 0;
-};
-
-std::size_t node_count(const BrokerOptions& options) {
-  return std::max<std::size_t>(options.nodes.size(), 1);
-}
-
-NodeAddress node_address(const BrokerOptions& options, std::size_t i) {
-  if (options.nodes.empty()) {
-    return {static_cast<std::int32_t>(options.node.value()), options.advertised_host,
-            options.advertised_port};
-  }
-  const BrokerNode& node = options.nodes[i];
-  return {static_cast<std::int32_t>(node.node.value()), node.host, node.port};
-}
-
 // Who changes metadata: the leader of group 0, -1 when nobody is known.
 std::int32_t controller_id(const Directory& directory) {
   const NodeId leader = directory.group(GroupId(0)).leader;

@@ -16,7 +16,7 @@ from pathlib import Path
 from .server import Escd
 
 _TESTS = []
-MODULES = ("clients", "protocol_edges", "esctl", "startup", "damage", "disk_faults", "hostile", "chaos",
+MODULES = ("clients", "protocol_edges", "esctl", "groups", "startup", "damage", "disk_faults", "hostile", "chaos",
            "cluster", "partitions", "local_cluster", "producers")
 
 

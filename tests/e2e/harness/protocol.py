@@ -37,6 +37,9 @@ def encode_value(kind, value, flexible):
     return put_length(None if data is None else len(data), flexible, kind == "string") + (data or b"")
 
 
+NULL_UNLESS_GIVEN = ("transactional_id", "group_instance_id", "reason")
+
+
 def default_of(field):
     if field.kind == "bool":
         return False
@@ -44,7 +47,7 @@ def default_of(field):
         return -1 if field.name in ("current_leader_epoch", "last_fetched_epoch", "replica_id") else 0
     if field.kind.startswith("[]"):
         return []
-    return None if field.kind == "bytes" or field.name == "transactional_id" else ""
+    return None if field.kind == "bytes" or field.name in NULL_UNLESS_GIVEN else ""
 
 
 def encode_struct(fields, values, version, flexible):

@@ -256,6 +256,210 @@ rsp
     port int32
     rack string
   authorized_operations int32
+
+api 8 OffsetCommit flex 8
+req
+  group_id string
+  generation_id int32
+  member_id string
+  group_instance_id string 7+
+  retention_time_ms int64 2-4
+  topics []
+    name string
+    partitions []
+      index int32
+      offset int64
+      leader_epoch int32 6+
+      metadata string
+rsp
+  throttle_time_ms int32 3+
+  topics []
+    name string
+    partitions []
+      index int32
+      error_code int16
+
+api 9 OffsetFetch flex 6
+req
+  group_id string 0-7
+  topics [] 0-7
+    name string
+    partitions []int32
+  groups [] 8+
+    group_id string
+    topics []
+      name string
+      partitions []int32
+  require_stable bool 7+
+rsp
+  throttle_time_ms int32 3+
+  topics [] 0-7
+    name string
+    partitions []
+      index int32
+      offset int64
+      leader_epoch int32 5+
+      metadata string
+      error_code int16
+  error_code int16 2-7
+  groups [] 8+
+    group_id string
+    topics []
+      name string
+      partitions []
+        index int32
+        offset int64
+        leader_epoch int32
+        metadata string
+        error_code int16
+    error_code int16
+
+api 10 FindCoordinator flex 3
+req
+  key string 0-3
+  key_type int8 1+
+  coordinator_keys []string 4+
+rsp
+  throttle_time_ms int32 1+
+  error_code int16 0-3
+  error_message string 1-3
+  node_id int32 0-3
+  host string 0-3
+  port int32 0-3
+  coordinators [] 4+
+    key string
+    node_id int32
+    host string
+    port int32
+    error_code int16
+    error_message string
+
+api 11 JoinGroup flex 6
+req
+  group_id string
+  session_timeout_ms int32
+  rebalance_timeout_ms int32 1+
+  member_id string
+  group_instance_id string 5+
+  protocol_type string
+  protocols []
+    name string
+    metadata bytes
+  reason string 8+
+rsp
+  throttle_time_ms int32 2+
+  error_code int16
+  generation_id int32
+  protocol_type string 7+
+  protocol_name string
+  leader string
+  skip_assignment bool 9+
+  member_id string
+  members []
+    member_id string
+    group_instance_id string 5+
+    metadata bytes
+
+api 12 Heartbeat flex 4
+req
+  group_id string
+  generation_id int32
+  member_id string
+  group_instance_id string 3+
+rsp
+  throttle_time_ms int32 1+
+  error_code int16
+
+api 13 LeaveGroup flex 4
+req
+  group_id string
+  member_id string 0-2
+  members [] 3+
+    member_id string
+    group_instance_id string
+    reason string 5+
+rsp
+  throttle_time_ms int32 1+
+  error_code int16
+  members [] 3+
+    member_id string
+    group_instance_id string
+    error_code int16
+
+api 14 SyncGroup flex 4
+req
+  group_id string
+  generation_id int32
+  member_id string
+  group_instance_id string 3+
+  protocol_type string 5+
+  protocol_name string 5+
+  assignments []
+    member_id string
+    assignment bytes
+rsp
+  throttle_time_ms int32 1+
+  error_code int16
+  protocol_type string 5+
+  protocol_name string 5+
+  assignment bytes
+
+api 15 DescribeGroups flex 5
+req
+  groups []string
+  include_authorized_operations bool 3+
+rsp
+  throttle_time_ms int32 1+
+  groups []
+    error_code int16
+    group_id string
+    group_state string
+    protocol_type string
+    protocol_data string
+    members []
+      member_id string
+      group_instance_id string 4+
+      client_id string
+      client_host string
+      member_metadata bytes
+      member_assignment bytes
+    authorized_operations int32 3+
+
+api 16 ListGroups flex 3
+req
+  states_filter []string 4+
+rsp
+  throttle_time_ms int32 1+
+  error_code int16
+  groups []
+    group_id string
+    protocol_type string
+    group_state string 4+
+
+api 42 DeleteGroups flex 2
+req
+  groups_names []string
+rsp
+  throttle_time_ms int32
+  results []
+    group_id string
+    error_code int16
+
+api 47 OffsetDelete flex 99
+req
+  group_id string
+  topics []
+    name string
+    partitions []
+      index int32
+rsp
+  error_code int16
+  throttle_time_ms int32
+  topics []
+    name string
+    partitions []
+      index int32
+      error_code int16
 """
 
 

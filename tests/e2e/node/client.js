@@ -3,11 +3,12 @@
 //   node client.js produce  BROKERS TOPIC CODEC ACKS   records on standard input, one a line
 //   node client.js consume  BROKERS TOPIC PARTITION OFFSET COUNT TIMEOUT_MS
 //   node client.js admin    BROKERS TOPIC              create, list, describe, offsets, delete; JSON
+//   node client.js group    BROKERS TOPIC GROUP        'partition offset value' a line, until SIGTERM
 //
 // A record line is: partition TAB timestamp TAB key TAB value TAB headers, where key and value are "-" for
 // null or "x" and hex, and headers are "name:xHEX" joined by commas. Consumed lines start with the offset.
 //
-// kafkajs offers consumption to applications only through consumer groups. Here its fetch path (request,
+// kafkajs offers consumption to applications only through consumer groups. In `consume` its fetch path (request,
 // response and record decoding, decompression) is driven below the group, through the cluster object.
 'use strict'
 process.env.KAFKAJS_NO_PARTITIONER_WARNING = '1'
@@ -131,10 +132,32 @@ async function admin(brokers, topic) {
   await client.disconnect()
 }
 
+// Until SIGTERM. Commits what it has printed, batch by batch.
+async function group(brokers, topic, groupId) {
+  const consumer = kafka(brokers).consumer({
+    groupId,
+    sessionTimeout: 6000,
+    heartbeatInterval: 500,
+    rebalanceTimeout: 10000,
+    metadataMaxAge: 1000,
+    maxWaitTimeInMs: 100,
+    retry: { retries: 100, initialRetryTime: 50, maxRetryTime: 500 },
+  })
+  await consumer.connect()
+  await consumer.subscribe({ topics: [topic], fromBeginning: true })
+  const ended = new Promise((resolve) => process.once('SIGTERM', resolve))
+  await consumer.run({
+    autoCommitInterval: 200,
+    eachMessage: async ({ partition, message }) => console.log(`${partition} ${message.offset} ${message.value}`),
+  })
+  await ended
+  await consumer.disconnect()
+}
+
 const [mode, ...rest] = process.argv.slice(2)
-const modes = { produce, consume, admin }
+const modes = { produce, consume, admin, group }
 if (!modes[mode]) {
-  console.error('usage: client.js produce|consume|admin ...')
+  console.error('usage: client.js produce|consume|admin|group ...')
   process.exit(2)
 }
 modes[mode](...rest).then(

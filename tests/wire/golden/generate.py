@@ -23,6 +23,7 @@ APIS = {
     "OffsetFetch": (1, 8), "JoinGroup": (0, 9), "SyncGroup": (0, 5), "Heartbeat": (0, 4), "LeaveGroup": (0, 5),
     "DeleteRecords": (0, 2), "OffsetForLeaderEpoch": (2, 4), "AlterConfigs": (0, 2), "IncrementalAlterConfigs": (0, 1),
     "DescribeLogDirs": (1, 4),
+    "DescribeGroups": (0, 5), "ListGroups": (0, 4), "DeleteGroups": (0, 2), "OffsetDelete": (0, 0),
 }
 # Fields this project leaves to the skipping of unknown tags.
 IGNORED = {"snapshot_id"}
@@ -87,7 +88,7 @@ def element(field, kind, version, values, owner):
 
 def kafka_name(field, siblings):
     """kafka-python shortens one name of Kafka's definitions."""
-    if field.name != "authorized_operations":
+    if field.name != "authorized_operations" or "group_state" in siblings:
         return field.name
     return ("topic_" if "is_internal" in siblings else "cluster_") + field.name
 
