@@ -5,6 +5,7 @@ somebody; a committed offset never goes back; one owner per partition and genera
 """
 
 import json
+import os
 import random
 import shutil
 import subprocess
@@ -21,8 +22,7 @@ from suites.clients import new_topic, node_client
 QUICK = ["--set", "tuning.consumer_groups.initial_rebalance_delay_ms=100ms"]
 QUICK_TUNING = TUNING + "[tuning.consumer_groups]\ninitial_rebalance_delay_ms = 100\n"
 COOPERATIVE = {"partition.assignment.strategy": "cooperative-sticky"}
-HARNESS = Path(__file__).resolve().parent.parent / "harness"
-NODE_DIR = Path(__file__).resolve().parent.parent / "node"
+E2E = Path(__file__).resolve().parent.parent
 MOVING = (14, 15, 16)  # coordinator is loading, not available, elsewhere
 
 
@@ -157,7 +157,7 @@ class Process:
 def python_member(client):
     def command(context, bootstrap, group, topic):
         __import__({"confluent": "confluent_kafka", "python": "kafka"}[client])
-        return ["/usr/bin/python3", str(HARNESS / "group_member.py"), client, bootstrap, group, topic]
+        return ["/usr/bin/python3", str(E2E / "harness" / "group_member.py"), client, bootstrap, group, topic]
     return command
 
 
@@ -172,7 +172,7 @@ def kcat_member(context, bootstrap, group, topic):
 
 def kafkajs_member(context, bootstrap, group, topic):
     node_client(context)
-    return ["node", str(NODE_DIR / "client.js"), "group", bootstrap, topic, group]
+    return ["node", str(E2E / "node" / "client.js"), "group", bootstrap, topic, group]
 
 
 def coordinator(cluster, group):
@@ -219,11 +219,12 @@ def generation(context, cluster, group):
     return told["generation"], told["state"], len(told["members"])
 
 
-def one_client(context, who, member):
+def one_client(context, who, member, send=None, revive=False):
     """Produce, consume in a group, commit, a second member, the coordinator killed, the end."""
+    send = send or (lambda bootstrap, first, count: produce(bootstrap, "t", values(first, count)))
     cluster = Cluster(context, tuning=QUICK_TUNING).start()
     cluster.create_topic("t", 4)
-    produce(cluster.bootstrap, "t", values(0, 200))
+    send(cluster.bootstrap, 0, 200)
     first = Process(context, "first", member(context, cluster.bootstrap, "g", "t"))
     eventually(lambda: len(first.values()) >= 200, 25, what=f"{who}: the first member has everything")
     second = Process(context, "second", member(context, cluster.bootstrap, "g", "t"))
@@ -231,18 +232,21 @@ def one_client(context, who, member):
         lambda: (lambda told: told if told[1:] == ("Stable", count) else None)(generation(context, cluster, "g")), 20,
         what=f"{who}: a stable group of {count}")
     before = stable(2)[0]
-    produce(cluster.bootstrap, "t", values(200, 200))
+    send(cluster.bootstrap, 200, 200)
     eventually(lambda: first.values() | second.values() >= set(values(0, 400)), 25, what=f"{who}: both have all")
     check(second.values(), f"{who}: the second member got nothing")
     floor = committed(cluster, "g", "t", 4)
     victim = cluster[coordinator(cluster, "g")]
     victim.kill()
-    produce(cluster.bootstrap, "t", values(400, 100))
+    if revive:
+        victim.start()
+    send(cluster.bootstrap, 400, 100)
     eventually(lambda: first.values() | second.values() >= set(values(0, 500)), 30, what=f"{who}: consumption goes on")
     told = stable(2)
     check(told[0] - before <= 1, f"{who}: {told[0] - before} rebalances for one failover")
     context.note(f"{who}: {told[0] - before} new generations by the coordinator's death")
-    victim.start()
+    if not revive:
+        victim.start()
     first.stop()
     second.stop()
     ends = {p: cluster.end_offset("t", p) for p in range(4)}
@@ -269,6 +273,68 @@ def kcat_survives_its_coordinator(context):
 @test(timeout=120)
 def kafkajs_survives_its_coordinator(context):
     one_client(context, "kafkajs", kafkajs_member)
+
+
+# ---- clients that are fetched and built first, once per build directory
+
+def tool(context, name):
+    return shutil.which(name) or context.skip(f"{name} is not installed")
+
+
+def prepare(context, name, command, cwd, env=None):
+    """Runs a step that needs a registry; its failure is a skip with the last line of what it said."""
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=400, env={**os.environ, **(env or {})})
+    if done.returncode != 0:
+        last = (done.stdout + done.stderr).strip().splitlines() or ["no output"]
+        context.skip(f"{name} cannot be had: {last[-1][-200:]}")
+
+
+def java_client(context, version):
+    jars = context.build_dir / "clients" / f"kafka-clients-{version}"
+    if not (jars / "Client.class").exists():
+        tool(context, "java")
+        prepare(context, f"kafka-clients {version} (Maven Central)",
+                [tool(context, "mvn"), "-q", "-B", "-f", E2E / "java" / "pom.xml", "dependency:copy-dependencies",
+                 f"-Dkafka.version={version}", f"-DoutputDirectory={jars}"], context.dir)
+        prepare(context, "the Java test client", [tool(context, "javac"), "-cp", f"{jars}/*", "-d", jars,
+                                                  E2E / "java" / "Client.java"], context.dir)
+    return [tool(context, "java"), "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx128m", "-cp", f"{jars}/*:{jars}", "Client"]
+
+
+def go_client(context):
+    program = context.build_dir / "clients" / "franz-go"
+    if not program.exists():
+        prepare(context, "franz-go (Go module proxy)", [tool(context, "go"), "build", "-o", program, "."], E2E / "go")
+    return [str(program)]
+
+
+def own_producer(client):
+    """Produces with the same client, whose default is an idempotent producer."""
+    def send(bootstrap, first, count):
+        code, out, err = run_to_end(client[0], *client[1:], "produce", bootstrap, "t", str(first), str(count), timeout=60)
+        check_equal((code, out.strip()), (0, str(count)), f"producing: {err[-300:]}")
+    return send
+
+
+def default_client(context, who, client, revive=False):
+    one_client(context, who, lambda _, bootstrap, group, topic: [*client, "group", bootstrap, topic, group],
+               own_producer(client), revive)
+
+
+@test(timeout=500)
+def the_java_client_3_with_its_defaults_survives_its_coordinator(context):
+    default_client(context, "Java client 3.9", java_client(context, "3.9.1"))
+
+
+@test(timeout=500)
+def the_java_client_4_with_its_defaults_survives_its_coordinator(context):
+    default_client(context, "Java client 4.0", java_client(context, "4.0.0"))
+
+
+@test(timeout=500)
+def franz_go_with_its_defaults_survives_its_coordinator_s_restart(context):
+    # It asks for another coordinator only when the dead node is gone from the metadata, and we list all nodes.
+    default_client(context, "franz-go", go_client(context), revive=True)
 
 
 # ---- many members
