@@ -135,13 +135,22 @@ Status ClusterClient::go_to_controller() {
   return {};  // none named: whoever is asked will say so
 }
 
-Status ClusterClient::create_topic(std::string_view topic, std::uint32_t partitions,
-                                   std::int16_t replication) {
+Status ClusterClient::create_topic(const Options& options) {
+  const std::string& topic = options.topic;
+  std::vector<wire::CreateTopicsRequest::Config> configs;
+  for (const std::string& config : options.topic_configs) {
+    const std::size_t equals = config.find('=');
+    if (equals == std::string::npos)
+      return fail(Errc::invalid_argument, "--topic-config " + config + ": KEY=VALUE is expected");
+    configs.push_back({.name = std::string_view(config).substr(0, equals),
+                       .value = std::string_view(config).substr(equals + 1)});
+  }
   if (const Status status = go_to_controller(); !status) return status;
   wire::CreateTopicsRequest::Topic wanted[] = {{}};
   wanted[0].name = topic;
-  wanted[0].num_partitions = static_cast<std::int32_t>(partitions);
-  wanted[0].replication_factor = replication;
+  wanted[0].num_partitions = static_cast<std::int32_t>(options.partitions);
+  wanted[0].replication_factor = options.replication;
+  wanted[0].configs = configs;
   wire::CreateTopicsRequest request;
   request.topics = wanted;
   const auto response = call<wire::CreateTopicsResponse>(request);

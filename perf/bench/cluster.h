@@ -12,6 +12,7 @@
 #include "esc/base/arena.h"
 #include "esc/base/result.h"
 #include "esc/wire/message.h"
+#include "options.h"
 
 namespace esc::bench {
 
@@ -38,8 +39,7 @@ class ClusterClient {
   // not_found: no such topic.
   [[nodiscard]] Result<ClusterMap> metadata(std::string_view topic);
   // already_exists is not an error.
-  [[nodiscard]] Status create_topic(std::string_view topic, std::uint32_t partitions,
-                                    std::int16_t replication);
+  [[nodiscard]] Status create_topic(const Options& options);
   // Waits until every partition has a leader.
   [[nodiscard]] Result<ClusterMap> wait_for_leaders(std::string_view topic, Nanos timeout);
   // `timestamp`: -1 latest, -2 earliest. One offset per partition, each asked from its leader.

@@ -29,6 +29,7 @@ BatchFactory::Settings factory_settings(const LoadThread::Plan& plan) {
   return {.run_id = plan.run_id,
           .event_bytes = plan.options->event_bytes,
           .keyed = plan.options->keyed,
+          .event_ids = plan.options->event_ids,
           .events_max = plan.options->batch_events,
           .codec = plan.options->codec};
 }

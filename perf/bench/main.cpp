@@ -75,6 +75,7 @@ void add_topic(CLI::App& app, Options& o) {
   app.add_option("--replication", o.replication,
                  "Replication factor of a new topic; -1: the server's default")
       ->capture_default_str();
+  app.add_option("--topic-config", o.topic_configs, "KEY=VALUE of a topic that is created; may be repeated");
   app.add_flag("!--no-create", o.create_topic, "Fail when the topic does not exist");
 }
 
@@ -121,6 +122,7 @@ void add_events(CLI::App& app, Options& o) {
       ->check(CLI::Range(kEventBytesMin, 1'000'000u))
       ->capture_default_str();
   app.add_flag("-k,--keyed", o.keyed, "Events carry a key, and the key decides their partition");
+  app.add_flag("--event-ids", o.event_ids, "Events carry a header event-id, different in each");
   app.add_option("--keys", o.key_count, "Number of different keys")->capture_default_str();
   app.add_option("--partitioner", o.partitioner, "Events without key: sticky fills a batch, then moves on")
       ->transform(CLI::CheckedTransformer(kPartitioners));

@@ -27,11 +27,13 @@ struct Options {
   std::uint32_t partitions = 1;
   std::int16_t replication = -1;  // -1: the server's default
   bool create_topic = true;
+  std::vector<std::string> topic_configs;  // KEY=VALUE, of a topic that is created
 
   // Events.
   std::uint32_t event_bytes = 512;
   bool keyed = false;
   std::uint32_t key_count = 100'000;
+  bool event_ids = false;  // a header event-id, different in each event
   Partitioner partitioner = Partitioner::sticky;
   std::int16_t acks = -1;
   wire::Codec codec = wire::Codec::none;

@@ -33,7 +33,7 @@ Result<ClusterMap> prepare_topic(const Options& options, bool create) {
     const auto known = (*client)->metadata(options.topic);
     if (!known && known.error().code != Errc::not_found) return known;
     if (!known) {
-      const Status made = (*client)->create_topic(options.topic, options.partitions, options.replication);
+      const Status made = (*client)->create_topic(options);
       if (!made) return std::unexpected(made.error());
     }
   }

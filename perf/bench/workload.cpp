@@ -1,6 +1,7 @@
 #include "workload.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "clocks.h"
@@ -50,26 +51,32 @@ bool EventChecker::valid(ByteView value) {
   return crc32c(value.first(32), filler_crc_) == load_le<std::uint32_t>(value.data() + 32);
 }
 
-BatchTemplate::BatchTemplate(std::uint32_t event_bytes, bool keyed, std::uint32_t events_max)
-    : event_bytes_(event_bytes) {
+BatchTemplate::BatchTemplate(const Shape& shape) : event_bytes_(shape.event_bytes) {
+  const std::uint32_t event_bytes = shape.event_bytes;
   const std::vector<std::byte> filler = make_filler(event_bytes);
   filler_crc_ = crc32c(filler);
   std::vector<std::byte> value(event_bytes);
   std::copy(filler.begin(), filler.end(), value.begin() + kEventHeaderBytes);
   const std::vector<std::byte> key(kKeyBytes, std::byte{'0'});
-  if (keyed) key_distance_ = wire::varint_bytes(event_bytes) + kKeyBytes;
+  if (shape.keyed) key_distance_ = wire::varint_bytes(event_bytes) + kKeyBytes;
 
+  const std::vector<std::byte> id(kEventIdBytes);
+  const std::array<wire::Header, 1> headers = {wire::Header{"event-id", wire::NullableBytes(ByteView(id))}};
+  const auto used = std::span(headers).first(shape.event_ids ? 1 : 0);
+  // The count of headers, the lengths of name and value, and both.
+  if (shape.event_ids) tail_bytes_ = 1 + 1 + headers[0].key.size() + 1 + kEventIdBytes;
   // A record adds at most its length, attributes, deltas, key and value lengths and header count.
-  bytes_.resize(wire::kBatchHeaderBytes + std::size_t{events_max} * (event_bytes + kKeyBytes + 32));
+  bytes_.resize(wire::kBatchHeaderBytes +
+                std::size_t{shape.events_max} * (event_bytes + kKeyBytes + 32 + tail_bytes_));
   wire::BatchBuilder builder(bytes_);
-  for (std::uint32_t i = 0; i < events_max; ++i) {
-    const bool fits = builder.append(0, keyed ? wire::NullableBytes(key) : std::nullopt, ByteView(value));
+  for (std::uint32_t i = 0; i < shape.events_max; ++i) {
+    const bool fits =
+        builder.append(0, shape.keyed ? wire::NullableBytes(key) : std::nullopt, ByteView(value), used);
     ESC_ASSERT(fits);
-    // A record ends with its value and one byte for "no headers".
-    value_at_.push_back(builder.size() - 1 - event_bytes);
+    value_at_.push_back(builder.size() - tail_bytes_ - event_bytes);
   }
   bytes_.resize(builder.finish().size());
-  ESC_ASSERT(bytes_.size() == size(events_max));
+  ESC_ASSERT(bytes_.size() == size(shape.events_max));
 }
 
 void BatchTemplate::finish(std::byte* batch, std::uint32_t count, WallMs timestamp) const {
@@ -83,7 +90,11 @@ void BatchTemplate::finish(std::byte* batch, std::uint32_t count, WallMs timesta
 }
 
 BatchFactory::BatchFactory(const Settings& settings)
-    : settings_(settings), template_(settings.event_bytes, settings.keyed, settings.events_max) {}
+    : settings_(settings),
+      template_({.event_bytes = settings.event_bytes,
+                 .keyed = settings.keyed,
+                 .event_ids = settings.event_ids,
+                 .events_max = settings.events_max}) {}
 
 Batch* BatchFactory::take(std::uint32_t partition, std::uint64_t first_sequence) {
   if (free_.empty()) {
@@ -123,6 +134,10 @@ void BatchFactory::append(Batch& batch, std::uint32_t producer, Nanos intended, 
                .sequence = batch.first_sequence + batch.count,
                .intended = intended},
               template_.filler_crc());
+  if (settings_.event_ids) {
+    std::memcpy(batch.batch() + template_.id_at(batch.count), batch.batch() + template_.value_at(batch.count),
+                kEventIdBytes);
+  }
   batch.intended.push_back(intended);
   ++batch.count;
 }

@@ -26,6 +26,7 @@ namespace esc::bench {
 inline constexpr std::uint32_t kEventBytesMin = 40;
 inline constexpr std::uint32_t kEventHeaderBytes = 36;
 inline constexpr std::uint32_t kKeyBytes = 16;
+inline constexpr std::uint32_t kEventIdBytes = 24;  // the first bytes of the value
 
 struct Event {
   std::uint64_t run_id = 0;
@@ -58,16 +59,26 @@ class EventChecker {
 // fixed positions, so filling in an event patches a few bytes in place.
 class BatchTemplate {
  public:
-  BatchTemplate(std::uint32_t event_bytes, bool keyed, std::uint32_t events_max);
+  struct Shape {
+    std::uint32_t event_bytes = 512;
+    bool keyed = false;
+    bool event_ids = false;
+    std::uint32_t events_max = 64;
+  };
+  explicit BatchTemplate(const Shape& shape);
 
   [[nodiscard]] std::uint32_t events_max() const { return static_cast<std::uint32_t>(value_at_.size()); }
   [[nodiscard]] ByteView bytes() const { return bytes_; }
   [[nodiscard]] std::uint32_t filler_crc() const { return filler_crc_; }
   [[nodiscard]] std::size_t value_at(std::uint32_t index) const { return value_at_[index]; }
   [[nodiscard]] std::size_t key_at(std::uint32_t index) const { return value_at_[index] - key_distance_; }
+  // Only with event ids.
+  [[nodiscard]] std::size_t id_at(std::uint32_t index) const {
+    return value_at_[index] + event_bytes_ + tail_bytes_ - kEventIdBytes;
+  }
   // Bytes of a batch of `count` records.
   [[nodiscard]] std::size_t size(std::uint32_t count) const {
-    return value_at_[count - 1] + event_bytes_ + 1;
+    return value_at_[count - 1] + event_bytes_ + tail_bytes_;
   }
   // Makes the first `count` records of `batch` (a patched copy of bytes()) a valid batch.
   void finish(std::byte* batch, std::uint32_t count, WallMs timestamp) const;
@@ -75,6 +86,7 @@ class BatchTemplate {
  private:
   std::uint32_t event_bytes_;
   std::size_t key_distance_ = 0;
+  std::size_t tail_bytes_ = 1;  // of a record behind its value: the headers
   std::uint32_t filler_crc_ = 0;
   std::vector<std::byte> bytes_;
   std::vector<std::size_t> value_at_;
@@ -102,6 +114,7 @@ class BatchFactory {
     std::uint64_t run_id = 0;
     std::uint32_t event_bytes = 512;
     bool keyed = false;
+    bool event_ids = false;
     std::uint32_t events_max = 64;
     wire::Codec codec = wire::Codec::none;
   };

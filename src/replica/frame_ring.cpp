@@ -158,7 +158,8 @@ bool FrameRing::unapplied_exceeds(std::uint64_t share) {
 void FrameRing::pop_open() {
   Frame& current = open_frame();
   const EntryRecord& record = entry(entry_back_ - 1);
-  current.payload_bytes -= static_cast<std::uint32_t>(logfmt::entry_bytes(record.body_bytes));
+  current.payload_bytes -=
+      static_cast<std::uint32_t>(logfmt::entry_bytes(record.body_bytes + record.ids_bytes));
   --current.entries;
   if (!record.applied) --current.unapplied;
   --entry_back_;
@@ -201,7 +202,7 @@ FrameRing::Slice FrameRing::slice(std::uint64_t sequence, std::uint64_t last) co
   const std::byte* const start = entry(sequence).body - logfmt::kEntryHeaderBytes;
   const EntryRecord& newest = entry(end - 1);
   const std::byte* const stop =
-      newest.body - logfmt::kEntryHeaderBytes + logfmt::entry_bytes(newest.body_bytes);
+      newest.body - logfmt::kEntryHeaderBytes + logfmt::entry_bytes(newest.body_bytes + newest.ids_bytes);
   return {start, static_cast<std::uint32_t>(stop - start), static_cast<std::uint32_t>(end - sequence),
           number};
 }

@@ -192,8 +192,10 @@ void Group::copy_entry(const logfmt::EntryView& entry, Term term, const raft::Wr
   record.body_bytes = entry.header.size;
   record.kind = entry.header.kind;
   if ((entry.header.flags & logfmt::kEntryHasIds) != 0) {
-    if (const auto batch = wire::BatchView::parse(entry.body))
+    if (const auto batch = wire::BatchView::parse(entry.body)) {
       record.body_bytes = static_cast<std::uint32_t>(batch->size());
+      record.ids_bytes = entry.header.size - record.body_bytes;
+    }
   }
   record.partition_id = PartitionId(entry.header.partition);
   ++open_events_;

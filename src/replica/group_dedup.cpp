@@ -98,6 +98,7 @@ void Group::write_ids(std::uint64_t sequence, std::size_t batch_bytes, std::uint
   header.dropped = dropped;
   logfmt::store_entry_header(entry, header);
   record.body_bytes = static_cast<std::uint32_t>(batch_bytes);
+  record.ids_bytes = header.size - record.body_bytes;
 }
 
 // The ids of a committed batch, on every member and on replay.

@@ -368,6 +368,19 @@ TEST(EventIds, each_event_is_there_once_per_window_without_crashes) {
     send_again_through_crashes(seed, sim::CrashKind::power, true);
 }
 
+// The node was away for longer than the window: what it replays is as old as the log says.
+TEST(EventIds, a_window_is_measured_in_the_logs_time_and_not_in_that_of_the_replay) {
+  for (const Plant plant : {Plant::none, Plant::event_ids_by_local_clock}) {
+    World world(7);
+    world.options.replica_plant = plant;
+    world.commit(world.append({1}));
+    world.close(sim::CrashKind::process);
+    world.clock.run_for(world.limits.window_ms * kMillisecond + kSecond);
+    world.open();
+    EXPECT_EQ(world.append({1}).duplicate, plant != Plant::none) << "the planted bug would be seen";
+  }
+}
+
 TEST(EventIds, files_of_forgotten_ids_go_away_and_those_of_deleted_partitions_too) {
   World world(5);
   std::uint64_t next = 1;

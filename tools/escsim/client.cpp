@@ -107,6 +107,9 @@ Nanos Admin::work(Nanos now) {
   topics[0].name = kTopic;
   topics[0].num_partitions = world_.scenario.partitions;
   topics[0].replication_factor = static_cast<std::int16_t>(std::min(world_.scenario.nodes, 3u));
+  // Longer than any clock is wrong by: an event that stands twice is a broken promise.
+  const wire::CreateTopicsRequest::Config configs[] = {{.name = "dedup.window.ms", .value = "86400000"}};
+  if (world_.scenario.event_producers > 0) topics[0].configs = configs;
   wire::CreateTopicsRequest request;
   request.topics = topics;
   request.timeout_ms = 1000;

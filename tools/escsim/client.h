@@ -157,6 +157,33 @@ class IdempotentProducer final : public Sender {
   Nanos next_send_ = 0;
 };
 
+// What the producers of events have sent of late, by partition: any of them may send it again.
+struct EventPool {
+  std::vector<std::deque<std::uint64_t>> recent;
+};
+
+// Sends events, each with its number as event id, and sends those of late again, its own and others', whether
+// they were acknowledged or not. Each may stand once, and what was acknowledged must stand.
+class EventProducer final : public Sender {
+ public:
+  EventProducer(World& world, std::uint32_t host_number, std::string name, Prng prng,
+                std::uint64_t first_number, std::shared_ptr<EventPool> pool);
+  [[nodiscard]] bool quiet() const override { return in_flight_ == 0; }
+  [[nodiscard]] std::uint64_t acknowledged() const override { return acknowledged_; }
+
+ private:
+  Nanos work(Nanos now) override;
+  [[nodiscard]] Batch make_events(std::int32_t partition);
+  void send_batch(std::int32_t partition);
+  void on_answer(std::int32_t partition, const std::vector<std::uint64_t>& numbers, const ByteView* body);
+
+  std::uint64_t next_number_;
+  std::shared_ptr<EventPool> pool_;
+  std::uint32_t in_flight_ = 0;
+  std::uint64_t acknowledged_ = 0;
+  Nanos next_send_ = 0;
+};
+
 // Reads every partition from the start, for ever; with `until_end` set, until it has seen the end once.
 class Consumer final : public Client {
  public:

@@ -26,7 +26,6 @@ constexpr Nanos kJoinTimeout = Nanos{kRebalanceMs} * kMillisecond + 2 * kSecond;
 }  // namespace
 
 void GroupMember::lose_coordinator() {
-  step_ = step_ == Step::audit ? Step::audit : Step::find;
   coordinator_ = 0;
   next_ = loop_->now() + prng_.between(5, 60) * kMillisecond;
 }
@@ -64,10 +63,6 @@ Nanos GroupMember::work(Nanos now) {
     return INT64_MAX;
   }
   switch (step_) {
-    case Step::find:
-      // A new coordinator knows the members that the old one had.
-      step_ = generation_ >= 0 ? Step::own : Step::join;
-      return now;
     case Step::join: join(); break;
     case Step::sync: sync(); break;
     case Step::fetch: fetch(false); break;

@@ -21,7 +21,7 @@ class GroupMember final : public Client {
   [[nodiscard]] bool audited() const { return audited_; }
 
  private:
-  enum class Step : std::uint8_t { find, join, sync, fetch, own, audit };
+  enum class Step : std::uint8_t { join, sync, fetch, own, audit };
 
   Nanos work(Nanos now) override;
   Nanos own(Nanos now);
@@ -32,14 +32,15 @@ class GroupMember final : public Client {
   void commit();
   void heartbeat();
   void leave();
-  // The coordinator is elsewhere, or nobody knows.
+  // The coordinator is elsewhere, or nobody knows. The next one goes on with the members that the last one
+  // had, so the step stays.
   void lose_coordinator();
   // What a code of the coordinator means for the next step. True: go on.
   [[nodiscard]] bool judge(wire::ErrorCode code);
   void forget_membership();
   void take_assignment(ByteView assignment);
 
-  Step step_ = Step::find;
+  Step step_ = Step::join;
   bool asking_ = false;
   Nanos next_ = 0;
   std::int32_t coordinator_ = 0;

@@ -120,6 +120,16 @@ void Model::acknowledged(std::int32_t partition, std::int64_t offset, std::uint6
   }
 }
 
+void Model::acknowledged_event(std::int32_t partition, std::uint64_t number) {
+  ++acknowledgements_;
+  const auto found = places_.find(number);
+  if (found == places_.end() || found->second.partition != partition) {
+    return fail(fmt::format("event {} was acknowledged in partition {}, but no node has committed it there",
+                            number, partition));
+  }
+  acknowledged_.emplace(number, found->second);
+}
+
 std::int64_t Model::end(std::int32_t partition) const {
   const auto found = partitions_.find(partition);
   return found == partitions_.end() || found->second.empty() ? 0 : found->second.rbegin()->second.last + 1;

@@ -32,6 +32,8 @@ class Model {
   void producer_id(std::int64_t id, const std::string& who);
   void sent(std::uint64_t number) { sent_.emplace(number, Fate::open); }
   void acknowledged(std::int32_t partition, std::int64_t offset, std::uint64_t number);
+  // Of an event that may have been sent more than once: it stands somewhere in the partition.
+  void acknowledged_event(std::int32_t partition, std::uint64_t number);
   // A batch that a consumer fetched while it expected `offset`.
   void fetched(std::int32_t partition, const wire::BatchView& batch);
 

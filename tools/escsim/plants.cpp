@@ -73,15 +73,23 @@ constexpr std::array kPlants = std::to_array<Plant>({
     {"watermark_early", "frames in flight are called durable", 200,
      [](shard::ShardOptions& options) { options.group.wal.plant = wal::Plant::watermark_early; },
      "was durable; nothing has been changed"},
+    {"event_ids_not_in_checkpoint", "event ids are forgotten with every restart and snapshot", 100,
+     [](shard::ShardOptions& options) {
+       options.group.replica_plant = replica::Plant::event_ids_not_in_checkpoint;
+     }},
+    {"event_id_without_commit", "a duplicate is acknowledged before its original is committed", 200,
+     [](shard::ShardOptions& options) {
+       options.group.replica_plant = replica::Plant::event_id_without_commit;
+     }},
     {"produce_without_commit", "producers are answered when their records are appended", 60,
      [](shard::ShardOptions& options) { options.broker.plant = broker::Plant::produce_without_commit; }},
-    {"groups_not_saved", "consumer groups are left out of checkpoints", 100,
+    {"groups_not_saved", "consumer groups are left out of checkpoints", 60,
      [](shard::ShardOptions& options) { options.broker.plant = broker::Plant::groups_not_saved; }},
-    {"sync_before_commit", "an assignment is handed out before it is committed", 300,
+    {"sync_before_commit", "an assignment is handed out before it is committed", 150,
      [](shard::ShardOptions& options) {
        options.broker.groups_options.plant = coord::Plant::sync_before_commit;
      }},
-    {"generation_not_fenced", "offsets of members of old generations are taken", 100,
+    {"generation_not_fenced", "offsets of members of old generations are taken", 60,
      [](shard::ShardOptions& options) {
        options.broker.groups_options.plant = coord::Plant::generation_not_fenced;
      }},

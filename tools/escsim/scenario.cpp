@@ -68,6 +68,11 @@ void choose_ambush(Scenario& s, Prng prng) {
     *every = prng.chance(1, 2) ? 0 : *every * 3;
 }
 
+// A third of the seeds have a consumer group, so that the others stay as dense as they were.
+std::uint32_t choose_members(Prng prng) {
+  return prng.chance(1, 3) ? static_cast<std::uint32_t>(prng.between(2, 4)) : 0;
+}
+
 // None, all or some: the more, the later a lost answer is made up for.
 void choose_idempotence(Scenario& s, Prng prng) {
   const std::uint64_t draw = prng.below(3);
@@ -76,9 +81,9 @@ void choose_idempotence(Scenario& s, Prng prng) {
                                        : static_cast<std::uint32_t>(prng.below(s.producers + 1));
 }
 
-// A third of the seeds have a consumer group, so that the others stay as dense as they were.
-std::uint32_t choose_members(Prng prng) {
-  return prng.chance(1, 3) ? static_cast<std::uint32_t>(prng.between(2, 4)) : 0;
+// In a third of the seeds the topic drops duplicates, and who is not idempotent sends events again.
+void choose_events(Scenario& s, Prng prng) {
+  s.event_producers = prng.chance(1, 3) ? s.producers - s.idempotent_producers : 0;
 }
 
 }  // namespace
@@ -108,29 +113,31 @@ Scenario make_scenario(std::uint64_t seed, std::uint32_t nodes, bool plain) {
   s.down_max = prng.chance(1, 4) ? s.nodes : (s.nodes - 1) / 2;
   if (s.nodes == 1) s.down_max = 1;
   if (!plain) choose_ambush(s, Prng(seed).fork(7));
-  if (!plain) choose_idempotence(s, Prng(seed).fork(10));
   if (!plain) s.group_members = choose_members(Prng(seed).fork(8));
+  if (!plain) choose_idempotence(s, Prng(seed).fork(9));
+  if (!plain) choose_events(s, Prng(seed).fork(10));
   return s;
 }
 
 std::string Scenario::describe() const {
   const auto ms = [](Nanos time) { return time / kMillisecond; };
   return fmt::format(
-      "nodes={} cores={} groups={} partitions={} producers={} idempotent={} members={} frame={} "
-      "wal_segment={} depth={} "
-      "segment={} "
+      "nodes={} cores={} groups={} partitions={} producers={} idempotent={} events={} members={} frame={} "
+      "wal_segment={} "
+      "depth={} segment={} "
       "checkpoint={}ms/{} retain={} rebalance={}ms batch={}/{}ms latency_max={}us slow=1/{}:{}ms "
       "disk_max={}us gap=1/{} drift={}ppm "
       "chaos={}ms | every ms: crash={} power={} stop={} pause={} partition={} reset={} stall={} eio={} "
       "full={} "
       "rot={} wall={} fuse={} down_max={} ambush=1/{}:{}ms",
-      nodes, cores, groups, partitions, producers, idempotent_producers, group_members, frame_bytes_max,
-      wal_segment_bytes, wal_depth, segment_bytes, ms(checkpoint_interval), checkpoint_bytes, retain_bytes,
-      ms(rebalance_after), batch_events_max, ms(batch_delay), network.latency_max / kMicrosecond,
-      network.slow_one_in, ms(network.slow_max), loop.disk.max / kMicrosecond, loop.gap_one_in, drift_ppm_max,
-      ms(chaos_time), ms(crash_every), ms(power_every), ms(stop_every), ms(pause_every), ms(partition_every),
-      ms(reset_every), ms(stall_every), ms(eio_every), ms(full_every), ms(rot_every), ms(wall_every),
-      ms(fuse_every), down_max, ambush_one_in, ms(ambush_delay_max));
+      nodes, cores, groups, partitions, producers, idempotent_producers, event_producers, group_members,
+      frame_bytes_max, wal_segment_bytes, wal_depth, segment_bytes, ms(checkpoint_interval), checkpoint_bytes,
+      retain_bytes, ms(rebalance_after), batch_events_max, ms(batch_delay),
+      network.latency_max / kMicrosecond, network.slow_one_in, ms(network.slow_max),
+      loop.disk.max / kMicrosecond, loop.gap_one_in, drift_ppm_max, ms(chaos_time), ms(crash_every),
+      ms(power_every), ms(stop_every), ms(pause_every), ms(partition_every), ms(reset_every), ms(stall_every),
+      ms(eio_every), ms(full_every), ms(rot_every), ms(wall_every), ms(fuse_every), down_max, ambush_one_in,
+      ms(ambush_delay_max));
 }
 
 }  // namespace esc::escsim

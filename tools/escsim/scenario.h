@@ -17,6 +17,7 @@ struct Scenario {
   std::int32_t partitions = 2;
   std::uint32_t producers = 2;
   std::uint32_t idempotent_producers = 0;  // of these
+  std::uint32_t event_producers = 0;       // of these; the topic then drops duplicates by event id
   std::uint32_t consumers = 1;
   std::uint32_t group_members = 0;  // of one consumer group
   Nanos chaos_time = 4 * kSecond;

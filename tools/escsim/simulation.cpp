@@ -101,11 +101,16 @@ Simulation::Simulation(const SimulationOptions& options)
     consumers_.push_back(
         std::make_unique<Consumer>(world_, host, "consumer" + std::to_string(i), prng_.fork(host)));
   }
+  const auto pool = std::make_shared<EventPool>();
+  pool->recent.resize(static_cast<std::size_t>(scenario_.partitions));
   for (std::uint32_t i = 0; i < scenario_.producers; ++i, ++host) {
     const std::uint64_t first_number = (i + 1) * 1'000'000ull;
     if (i < scenario_.idempotent_producers) {
       producers_.push_back(std::make_unique<IdempotentProducer>(
           world_, host, "idempotent" + std::to_string(i), prng_.fork(host), first_number));
+    } else if (i < scenario_.idempotent_producers + scenario_.event_producers) {
+      producers_.push_back(std::make_unique<EventProducer>(world_, host, "events" + std::to_string(i),
+                                                           prng_.fork(host), first_number, pool));
     } else {
       producers_.push_back(std::make_unique<Producer>(world_, host, "producer" + std::to_string(i),
                                                       prng_.fork(host), first_number));

@@ -34,7 +34,8 @@ inline constexpr std::uint64_t kNoEntry = UINT64_MAX;
 struct EntryRecord {
   Index index;
   const std::byte* body = nullptr;
-  std::uint32_t body_bytes = 0;
+  std::uint32_t body_bytes = 0;  // of the batch, when ids of its records follow
+  std::uint32_t ids_bytes = 0;   // these, and the padding before them
   logfmt::EntryKind kind = logfmt::EntryKind::none;
   bool applied = false;     // written to a segment, or a command carried out; or superseded
   bool superseded = false;  // truncated by a new leader: not part of the log any more
