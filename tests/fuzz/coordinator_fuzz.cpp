@@ -49,7 +49,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const ByteView command = next_block(rest);
     (void)describe_command(command);
     if (!valid_command(command)) continue;
-    state.apply(Index(++index), static_cast<WallMs>(index % 1000), command);
+    ++index;
+    state.apply(Index(index), static_cast<WallMs>(index % 1000), command);
     require(state.applied() == Index(index));
   }
   round_trip(state);

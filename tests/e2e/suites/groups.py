@@ -451,6 +451,24 @@ def every_refusal_has_its_code(context):
 
 
 @test(timeout=60)
+def only_the_coordinator_answers_for_a_group(context):
+    cluster = Cluster(context, tuning=QUICK_TUNING).start()
+    cluster.create_topic("t", 1)
+    for group in ("a", "b", "c", "d"):
+        home = eventually(lambda name=group: coordinator(cluster, name), 10, what=f"a coordinator of {group}")
+        for node in cluster.nodes:
+            with node.connect() as client:
+                heartbeat = client.call("Heartbeat", 3, {"group_id": group, "generation_id": 1, "member_id": "m"})
+                commit = client.call("OffsetCommit", 7, {"group_id": group, "generation_id": -1, "member_id": "", "topics": [
+                    {"name": "t", "partitions": [{"index": 0, "offset": 5, "leader_epoch": -1, "metadata": ""}]}]})
+                fetched = client.call("OffsetFetch", 7, {"group_id": group, "topics": None})
+                listed = [g["group_id"] for g in client.call("ListGroups", 4)["groups"]]
+            codes = (heartbeat["error_code"], commit["topics"][0]["partitions"][0]["error_code"], fetched["error_code"])
+            check_equal(codes, (25, 0, 0) if node.number == home else (16, 16, 16), f"group {group} at node {node.number}")
+            check_equal(group in listed, node.number == home, f"group {group} listed by node {node.number}")
+
+
+@test(timeout=60)
 def a_parked_join_outlives_its_connection_and_shutdown_answers_it(context):
     server = context.start("--set", "tuning.consumer_groups.initial_rebalance_delay_ms=5s")
     body = {"group_id": "g", "session_timeout_ms": 6000, "rebalance_timeout_ms": 6000, "member_id": "",
