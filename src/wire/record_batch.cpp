@@ -76,7 +76,9 @@ std::optional<std::int64_t> take_varlong(ByteView& bytes) {
   return std::nullopt;
 }
 
-std::optional<std::int32_t> take_varint(ByteView& bytes) {
+namespace {
+
+[[gnu::noinline]] std::optional<std::int32_t> take_long_varint(ByteView& bytes) {
   ByteView rest = bytes;
   const auto value = take_varlong(rest);
   if (!value.has_value() || *value < std::numeric_limits<std::int32_t>::min() ||
@@ -87,11 +89,26 @@ std::optional<std::int32_t> take_varint(ByteView& bytes) {
   return static_cast<std::int32_t>(*value);
 }
 
-namespace {
+// Nearly all of them have one or two bytes: every record is walked, its headers too where ids are looked for.
+inline std::optional<std::int32_t> take_short_varint(ByteView& bytes) {
+  const auto decode = [](std::uint32_t zigzag) {
+    return static_cast<std::int32_t>((zigzag >> 1) ^ (~(zigzag & 1) + 1));
+  };
+  if (bytes.size() < 2) return take_long_varint(bytes);
+  const auto first = static_cast<std::uint32_t>(bytes[0]);
+  if (first < 0x80) {
+    bytes = bytes.subspan(1);
+    return decode(first);
+  }
+  const auto second = static_cast<std::uint32_t>(bytes[1]);
+  if (second >= 0x80) return take_long_varint(bytes);
+  bytes = bytes.subspan(2);
+  return decode((first & 0x7f) | second << 7);
+}
 
 // A varint length and that many bytes; -1 is null. False when malformed.
 bool take_nullable_bytes(ByteView& from, NullableBytes& out) {
-  const auto length = take_varint(from);
+  const auto length = take_short_varint(from);
   if (!length.has_value() || *length < -1) return false;
   if (*length == -1) {
     out.reset();
@@ -105,18 +122,20 @@ bool take_nullable_bytes(ByteView& from, NullableBytes& out) {
 }
 
 bool take_record(ByteView& rest, Record& record) {
-  const auto length = take_varint(rest);
+  const auto length = take_short_varint(rest);
   if (!length.has_value() || *length < 1 || static_cast<std::size_t>(*length) > rest.size()) return false;
   const auto bytes = static_cast<std::size_t>(*length);
   ByteView body = rest.subspan(1, bytes - 1);  // the attributes byte has no meaning yet
   rest = rest.subspan(bytes);
 
-  const auto timestamp_delta = take_varlong(body);
+  const bool near = !body.empty() && static_cast<std::uint8_t>(body[0]) < 0x80;
+  const std::optional<std::int64_t> timestamp_delta =
+      near ? std::optional<std::int64_t>(take_short_varint(body)) : take_varlong(body);
   if (!timestamp_delta.has_value()) return false;
-  const auto offset_delta = take_varint(body);
+  const auto offset_delta = take_short_varint(body);
   if (!offset_delta.has_value()) return false;
   if (!take_nullable_bytes(body, record.key) || !take_nullable_bytes(body, record.value)) return false;
-  const auto header_count = take_varint(body);
+  const auto header_count = take_short_varint(body);
   // A header takes at least two bytes; without headers nothing may follow.
   if (!header_count.has_value() || *header_count < 0) return false;
   if (static_cast<std::size_t>(*header_count) > body.size() / 2) return false;
@@ -129,6 +148,10 @@ bool take_record(ByteView& rest, Record& record) {
 }
 
 }  // namespace
+
+std::optional<std::int32_t> take_varint(ByteView& bytes) {
+  return take_short_varint(bytes);
+}
 
 std::optional<Record> RecordIterator::next() {
   if (failed_) return std::nullopt;

@@ -7,7 +7,7 @@ namespace esc::escsim {
 namespace {
 
 constexpr std::array kPlants = std::to_array<Plant>({
-    {"vote_before_durable", "a vote is sent before it is on disk", 60,
+    {"vote_before_durable", "a vote is sent before it is on disk", 150,
      [](shard::ShardOptions& options) { options.group.plant = raft::Plant::vote_before_durable; }},
     {"ack_before_durable", "received entries count as durable at once", 60,
      [](shard::ShardOptions& options) { options.group.plant = raft::Plant::ack_before_durable; }},

@@ -24,8 +24,11 @@ struct CommitCall final : CoordinatorCall {
     coordinator.commit(token(), wanted, owner.env().clock.now());
   }
   void finish(Broker& broker) override {
+    // Who does not coordinate the group may not know its topics yet either: the client shall look elsewhere.
+    const bool elsewhere = answer.code == wire::ErrorCode::not_coordinator ||
+                           answer.code == wire::ErrorCode::coordinator_load_in_progress;
     for (auto& partition : partitions) {
-      if (partition.error_code == wire::ErrorCode::none) partition.error_code = answer.code;
+      if (elsewhere || partition.error_code == wire::ErrorCode::none) partition.error_code = answer.code;
     }
     wire::OffsetCommitResponse response;
     response.topics = topics;

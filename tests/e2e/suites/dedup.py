@@ -152,6 +152,7 @@ def retry_storm_with_leader_sigkills_leaves_each_event_once_on_every_node(contex
     # Would it be seen?
     cluster.produce("storm", 0, [b"event 0"])
     check_equal(numbers_of(cluster, "storm", 0).count(0), 2, "an event without its id, sent again")
+    time.sleep(0.5)  # followers hear of the last commit with a heartbeat
     cluster.stop_all()
     cluster.check_equal_logs()
     context.note(f"{next_number} events, {restarts} producers, {kills} SIGKILLs of a leader, each event once")

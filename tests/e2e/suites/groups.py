@@ -454,6 +454,12 @@ def every_refusal_has_its_code(context):
 def only_the_coordinator_answers_for_a_group(context):
     cluster = Cluster(context, tuning=QUICK_TUNING).start()
     cluster.create_topic("t", 1)
+
+    def knows_topic(node):
+        with node.connect() as client:
+            return client.metadata(["t"])["topics"][0]["error_code"] == 0
+
+    eventually(lambda: all(knows_topic(node) for node in cluster.nodes), 10, what="every node knows the topic")
     for group in ("a", "b", "c", "d"):
         home = eventually(lambda name=group: coordinator(cluster, name), 10, what=f"a coordinator of {group}")
         for node in cluster.nodes:
