@@ -118,7 +118,8 @@ std::expected<Appended, Errc> Group::append_batch(Partition& partition, ByteView
   open_events_ += static_cast<std::uint32_t>(record.last_offset.next() - record.base_offset);
   ++stats_.batches_appended;
   stats_.bytes_appended += sifted->batch.size();
-  return Appended{record.index, record.base_offset, false, sifted->duplicates};
+  const WallMs append_time = partition.log_append_time_ ? record.max_timestamp : -1;
+  return Appended{record.index, record.base_offset, false, sifted->duplicates, append_time};
 }
 
 std::expected<std::uint64_t, Errc> Group::write_batch(Partition& partition, const Sifted& sifted,

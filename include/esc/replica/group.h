@@ -129,6 +129,7 @@ struct Appended {
   // first record).
   bool duplicate = false;
   std::uint32_t dropped = 0;  // records whose event ids were seen before
+  WallMs append_time = -1;    // what the records were stamped with, where the topic says so
 };
 
 // Of all partitions.
