@@ -267,6 +267,10 @@ void Broker::block(ProduceCall& call) {
   blocked_.push_back(call);
 }
 
+void Broker::await_replicas(ProduceCall& call) {
+  replicating_.push_back(call);
+}
+
 // --- the agent --------------------------------------------------------------------------------------
 
 std::uint32_t Broker::do_work(Nanos now) {
@@ -290,6 +294,17 @@ std::uint32_t Broker::do_work(Nanos now) {
     }
     ++work;
   }
+  IntrusiveList<ProduceCall> still;
+  while (!replicating_.empty()) {
+    ProduceCall& call = replicating_.pop_front();
+    if (replicated(*this, call)) {
+      router_.reply(call);
+      ++work;
+    } else {
+      still.push_back(call);
+    }
+  }
+  while (!still.empty()) replicating_.push_back(still.pop_front());
   for (std::size_t waiting = response_waiters_.size(); waiting > 0 && !response_waiters_.empty(); --waiting) {
     const ResponseWaiter waiter = response_waiters_.front();
     const std::size_t before = response_waiters_.size();

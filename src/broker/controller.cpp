@@ -197,6 +197,7 @@ bool Controller::propose(AdminCall& call) {
       case TopicOrder::Kind::create: order_create(order, command); break;
       case TopicOrder::Kind::remove: order_remove(order, command); break;
       case TopicOrder::Kind::add_partitions: order_add_partitions(order, command); break;
+      case TopicOrder::Kind::configure: order_configure(order, command); break;
     }
     if (!command.empty() && order.code == wire::ErrorCode::none && !call.validate_only) {
       const auto index =
@@ -308,6 +309,23 @@ void Controller::order_add_partitions(TopicOrder& order, std::vector<std::byte>&
   replica::Catalog::encode_add_partitions(topic->id, assign(order.partitions - existing), command);
 }
 
+void Controller::order_configure(TopicOrder& order, std::vector<std::byte>& command) {
+  if (order.code != wire::ErrorCode::none) return;
+  const replica::Topic* topic = master_.find(std::string_view(order.name));
+  if (topic == nullptr) {
+    order.code = wire::ErrorCode::unknown_topic_or_partition;
+    order.message = "no such topic";
+    return;
+  }
+  auto changed = change_overrides(topic->overrides, order.overrides, order.removed, order.replaces_all);
+  if (!changed) {
+    order.code = wire::ErrorCode::invalid_config;
+    order.message = std::move(changed.error().message);
+    return;
+  }
+  replica::Catalog::encode_set_overrides(topic->id, *changed, command);
+}
+
 // --- every core -----------------------------------------------------------------------------------------
 
 void Controller::announce_leader(GroupId group, NodeId leader, Term term) {
@@ -342,6 +360,7 @@ void Controller::on_partition(GroupId, replica::Partition& partition) {
   if (partition.deleted()) return;
   if (const TopicView* view = broker_.directory().find(partition.identity().topic_id)) {
     partition.set_retention({view->settings.retention_ms, view->settings.retention_bytes});
+    partition.set_log_append_time(view->settings.log_append_time);
   }
 }
 

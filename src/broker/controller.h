@@ -22,13 +22,16 @@ namespace esc::broker {
 
 // One topic of an admin request. Cold: may allocate.
 struct TopicOrder {
-  enum class Kind : std::uint8_t { create, remove, add_partitions };
+  enum class Kind : std::uint8_t { create, remove, add_partitions, configure };
   Kind kind = Kind::create;
   std::string name;
   replica::TopicId id{};         // remove by id when `name` is empty
   std::int32_t partitions = -1;  // create: -1 is the default; add_partitions: the new total
   std::int16_t replication_factor = -1;
-  TopicOverrides overrides;
+  TopicOverrides overrides;          // create, configure: to be set
+  std::vector<std::string> removed;  // configure: back to their defaults
+  bool replaces_all = false;         // configure: whatever `overrides` does not name is back at its default
+  std::int8_t resource_type = 2;     // configure: as asked; 2 is a topic
   // The outcome.
   wire::ErrorCode code = wire::ErrorCode::none;
   std::string message;
@@ -93,6 +96,7 @@ class Controller {
   void order_create(TopicOrder& order, std::vector<std::byte>& command);
   void order_remove(TopicOrder& order, std::vector<std::byte>& command);
   void order_add_partitions(TopicOrder& order, std::vector<std::byte>& command);
+  void order_configure(TopicOrder& order, std::vector<std::byte>& command);
   [[nodiscard]] std::vector<replica::PartitionAssignment> assign(std::int32_t count) const;
 
   Broker& broker_;

@@ -71,6 +71,11 @@ void handle_list_groups(Broker& broker, Request& request);
 void handle_delete_groups(Broker& broker, Request& request);
 void handle_group_lag(Broker& broker, Request& request);
 void handle_describe_cluster(Broker& broker, Request& request);
+void handle_alter_configs(Broker& broker, Request& request);
+void handle_incremental_alter_configs(Broker& broker, Request& request);
+void handle_describe_log_dirs(Broker& broker, Request& request);
+void handle_delete_records(Broker& broker, Request& request);
+void handle_offset_for_leader_epoch(Broker& broker, Request& request);
 void handle_init_producer_id(Broker& broker, Request& request);
 void handle_node_status(Broker& broker, Request& request);
 

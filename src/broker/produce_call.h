@@ -17,7 +17,9 @@ struct ProduceItem {
   replica::BatchIds ids;
   Offset base_offset{-1};
   Offset log_start{-1};
-  ProduceItem* next = nullptr;  // of the same core
+  WallMs append_time = -1;
+  std::uint32_t replicas_min = 1;  // that must have the batch before it is acknowledged
+  ProduceItem* next = nullptr;     // of the same core
 
   [[nodiscard]] bool refused_by_sequence() const {
     return code == wire::ErrorCode::out_of_order_sequence_number ||
@@ -35,6 +37,10 @@ struct ProduceCall : Call, ListNode<ProduceCall> {
   std::uint32_t uncommitted = 0;             // groups we wait for
   bool sole = false;                         // the only call of its request, and on the request's own core
 };
+
+// Whether every batch of the call is on as many replicas as its topic asks for, or never will be in time;
+// then the items' codes say so.
+[[nodiscard]] bool replicated(Broker& broker, ProduceCall& call);
 
 // On the owner's core: goes on appending. False: the ring is still full.
 bool resume_produce(Broker& broker, ProduceCall& call);

@@ -35,6 +35,9 @@ constexpr std::array kNumberKeys = {
               "A segment file is rolled before it would exceed this"},
     NumberKey{"max.message.bytes", &TopicSettings::max_message_bytes, 1024, 1'048'588, ConfigType::int32,
               "Largest record batch, as it arrives (compressed)"},
+    NumberKey{
+        "min.insync.replicas", &TopicSettings::min_insync_replicas, 1, 32, ConfigType::int32,
+        "With acks=all, as many replicas have a record when it is acknowledged; a majority has it anyway"},
     NumberKey{"dedup.window.ms", &TopicSettings::dedup_window_ms, -1, kDedupWindowMsMax, ConfigType::int64,
               "A record whose event id was committed in this time in the same partition is dropped, and "
               "acknowledged with the offset of the original; -1 or 0 keeps all"},
@@ -56,13 +59,25 @@ constexpr std::array kFixedKeys = {
     FixedKey{"cleanup.policy", "delete", ConfigType::list, "Old segments are deleted"},
     FixedKey{"compression.type", "producer", ConfigType::string,
              "Batches are stored as the producer compressed them"},
-    FixedKey{"message.timestamp.type", "CreateTime", ConfigType::string,
-             "Records keep the producer's timestamp"},
-    FixedKey{"min.insync.replicas", "1", ConfigType::int32,
-             "An acknowledged record is on a majority of the replicas"},
     FixedKey{"unclean.leader.election.enable", "false", ConfigType::boolean,
              "A replica without the log never leads"},
 };
+
+// A setting that is one of two words.
+struct WordKey {
+  std::string_view key;
+  bool TopicSettings::* field;
+  std::string_view off;
+  std::string_view on;
+  std::string_view documentation;
+};
+constexpr std::array kWordKeys = {
+    WordKey{"message.timestamp.type", &TopicSettings::log_append_time, "CreateTime", "LogAppendTime",
+            "Whether records keep the producer's timestamp or get the time of their append"},
+};
+
+// Every replica rolls its segments alike, so this goes with the partition and is not changed later.
+constexpr std::string_view kFixedAtCreation = "segment.bytes";
 
 std::optional<std::int64_t> parse_number(std::string_view text) {
   std::int64_t value = 0;
@@ -95,6 +110,16 @@ Status apply_override(TopicSettings& settings, std::string_view key, std::string
     settings.*known.field = *number;
     return {};
   }
+  for (const WordKey& known : kWordKeys) {
+    if (known.key != key) continue;
+    if (value != known.on && value != known.off) {
+      return fail(Errc::invalid_argument, std::string(key) + " = " + std::string(value) + ": " +
+                                              std::string(known.off) + " or " + std::string(known.on) +
+                                              " is accepted");
+    }
+    settings.*known.field = value == known.on;
+    return {};
+  }
   if (key == kDedupId) return set_dedup_id(settings, value);
   for (const FixedKey& known : kFixedKeys) {
     if (known.key != key) continue;
@@ -103,6 +128,43 @@ Status apply_override(TopicSettings& settings, std::string_view key, std::string
                                        " is not supported; only " + std::string(known.value) + " is");
   }
   return fail(Errc::unsupported, "topic configuration " + std::string(key) + " is not supported");
+}
+
+namespace {
+
+const std::string* value_of(const TopicOverrides& overrides, std::string_view key) {
+  const auto found = std::ranges::find(overrides, key, &TopicOverrides::value_type::first);
+  return found == overrides.end() ? nullptr : &found->second;
+}
+
+bool is_known(std::string_view key) {
+  return std::ranges::any_of(describe({}), [&](const ConfigDescription& known) { return known.key == key; });
+}
+
+}  // namespace
+
+Result<TopicOverrides> change_overrides(const TopicOverrides& before, const TopicOverrides& set,
+                                        const std::vector<std::string>& removed, bool replaces_all) {
+  TopicOverrides after = replaces_all ? TopicOverrides{} : before;
+  TopicSettings settings;
+  for (const auto& [key, value] : set) {
+    if (Status status = apply_override(settings, key, value); !status)
+      return std::unexpected(std::move(status.error()));
+    std::erase_if(after, [&](const auto& pair) { return pair.first == key; });
+    after.emplace_back(key, value);
+  }
+  for (const std::string& key : removed) {
+    if (!is_known(key)) return fail(Errc::unsupported, "topic configuration " + key + " is not supported");
+    std::erase_if(after, [&](const auto& pair) { return pair.first == key; });
+  }
+  const std::string* const was = value_of(before, kFixedAtCreation);
+  const std::string* const is = value_of(after, kFixedAtCreation);
+  if (is == nullptr && was != nullptr && replaces_all) {
+    after.emplace_back(kFixedAtCreation, *was);  // whoever does not name it does not want to change it
+  } else if ((was == nullptr) != (is == nullptr) || (was != nullptr && *was != *is)) {
+    return fail(Errc::unsupported, std::string(kFixedAtCreation) + " cannot be changed on an existing topic");
+  }
+  return after;
 }
 
 wire::EventIdRule event_id_rule(const TopicSettings& settings) {
@@ -123,6 +185,10 @@ std::vector<ConfigDescription> describe(const TopicSettings& settings) {
   std::vector<ConfigDescription> all;
   for (const NumberKey& known : kNumberKeys) {
     all.push_back({known.key, std::to_string(settings.*known.field), known.type, false, known.documentation});
+  }
+  for (const WordKey& known : kWordKeys) {
+    const std::string_view word = settings.*known.field ? known.on : known.off;
+    all.push_back({known.key, std::string(word), ConfigType::string, false, known.documentation});
   }
   all.push_back({kDedupId, settings.dedup_id, ConfigType::string, false,
                  "Where a record's event id is: header:NAME, or key"});

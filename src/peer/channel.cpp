@@ -21,6 +21,7 @@ Errc Links::Channel::dial(Peer& peer) {
   links_.env_.net.set_peer_timeout(connection_, options.silence_timeout_ms);
   peer_ = &peer;
   refused_ = false;
+  dialled_ = true;
   state_ = State::connecting;
   deadline_ = now() + options.connect_timeout;
   hello_ = Hello{.version_min = options.version_min,
@@ -29,6 +30,7 @@ Errc Links::Channel::dial(Peer& peer) {
                  .to = peer.address.node,
                  .group = options.group,
                  .cluster_id = options.cluster_id,
+                 .incarnation = options.incarnation,
                  .nonce = links_.fresh_nonce()};
   return Errc::ok;
 }
@@ -51,6 +53,7 @@ Errc Links::Channel::accept(Peer* peer, const Hello& hello, io::AcceptedSocket s
   links_.env_.net.set_peer_timeout(connection_, options.silence_timeout_ms);
   peer_ = peer;
   refused_ = false;
+  dialled_ = false;
   hello_ = hello;
   deadline_ = now() + options.handshake_timeout;
   challenge_ = Challenge{.refusal = refusal,
@@ -59,6 +62,7 @@ Errc Links::Channel::accept(Peer* peer, const Hello& hello, io::AcceptedSocket s
                          .cluster_id = options.cluster_id};
   if (refusal == Refusal::none) {
     challenge_.version = common_version(hello, options.version_min, options.version_max);
+    challenge_.incarnation = options.incarnation;
     challenge_.nonce = links_.fresh_nonce();
     challenge_.proof = prove(links_.secret(), Role::acceptor, hello_, challenge_);
   }

@@ -62,6 +62,10 @@ class Links::Channel final : public io::ConnectionHandler {
 
   [[nodiscard]] Peer* peer() const { return peer_; }
   [[nodiscard]] bool refused() const { return refused_; }
+  // Of the other side's data, authenticated.
+  [[nodiscard]] std::uint64_t incarnation() const {
+    return dialled_ ? challenge_.incarnation : hello_.incarnation;
+  }
 
  private:
   struct Held {
@@ -93,6 +97,7 @@ class Links::Channel final : public io::ConnectionHandler {
   State state_ = State::free;
   bool sending_ = false;
   bool refused_ = false;
+  bool dialled_ = false;
   Errc close_reason_ = Errc::ok;  // set by close()
   Nanos deadline_ = 0;
 

@@ -19,8 +19,12 @@ constexpr std::uint32_t kChallengeMagic = 0x43435345;  // "ESCC"
 constexpr std::uint32_t kConfirmMagic = 0x4b435345;    // "ESCK"
 constexpr std::size_t kCrcAt = 4;                      // of everything behind it
 constexpr std::size_t kBodyAt = 8;
+constexpr std::size_t kHelloNonceAt = 40;
+constexpr std::size_t kChallengeNonceAt = 32;
 constexpr std::size_t kChallengeProofAt = 56;
 constexpr std::size_t kConfirmProofAt = 16;
+static_assert(kHelloNonceAt + kNonceBytes == kHelloBytes);
+static_assert(kChallengeNonceAt + kNonceBytes == kChallengeProofAt);
 static_assert(kChallengeProofAt + kProofBytes + 8 == kChallengeBytes);
 static_assert(kConfirmProofAt + kProofBytes == kConfirmBytes);
 
@@ -94,7 +98,8 @@ void encode(const Hello& hello, std::span<std::byte, kHelloBytes> into) {
   store_le(into.data() + 16, hello.to.value());
   store_le(into.data() + 20, hello.group.value());
   store_le(into.data() + 24, hello.cluster_id);
-  std::ranges::copy(hello.nonce, into.begin() + 32);
+  store_le(into.data() + 32, hello.incarnation);
+  std::ranges::copy(hello.nonce, into.begin() + kHelloNonceAt);
   seal(into, kHelloMagic);
 }
 
@@ -105,8 +110,9 @@ std::optional<Hello> decode_hello(std::span<const std::byte, kHelloBytes> bytes)
               .from = NodeId(load_le<std::uint32_t>(bytes.data() + 12)),
               .to = NodeId(load_le<std::uint32_t>(bytes.data() + 16)),
               .group = GroupId(load_le<std::uint32_t>(bytes.data() + 20)),
-              .cluster_id = load_le<std::uint64_t>(bytes.data() + 24)};
-  std::ranges::copy(bytes.subspan(32, kNonceBytes), hello.nonce.begin());
+              .cluster_id = load_le<std::uint64_t>(bytes.data() + 24),
+              .incarnation = load_le<std::uint64_t>(bytes.data() + 32)};
+  std::ranges::copy(bytes.subspan(kHelloNonceAt, kNonceBytes), hello.nonce.begin());
   if (hello.version_min > hello.version_max) return std::nullopt;
   return hello;
 }
@@ -118,7 +124,8 @@ void encode(const Challenge& challenge, std::span<std::byte, kChallengeBytes> in
   store_le(into.data() + 12, challenge.version_min);
   store_le(into.data() + 14, challenge.version_max);
   store_le(into.data() + 16, challenge.cluster_id);
-  std::ranges::copy(challenge.nonce, into.begin() + 24);
+  store_le(into.data() + 24, challenge.incarnation);
+  std::ranges::copy(challenge.nonce, into.begin() + kChallengeNonceAt);
   std::ranges::copy(challenge.proof, into.begin() + kChallengeProofAt);
   seal(into, kChallengeMagic);
 }
@@ -131,8 +138,9 @@ std::optional<Challenge> decode_challenge(std::span<const std::byte, kChallengeB
                       .version = load_le<std::uint16_t>(bytes.data() + 10),
                       .version_min = load_le<std::uint16_t>(bytes.data() + 12),
                       .version_max = load_le<std::uint16_t>(bytes.data() + 14),
-                      .cluster_id = load_le<std::uint64_t>(bytes.data() + 16)};
-  std::ranges::copy(bytes.subspan(24, kNonceBytes), challenge.nonce.begin());
+                      .cluster_id = load_le<std::uint64_t>(bytes.data() + 16),
+                      .incarnation = load_le<std::uint64_t>(bytes.data() + 24)};
+  std::ranges::copy(bytes.subspan(kChallengeNonceAt, kNonceBytes), challenge.nonce.begin());
   std::ranges::copy(bytes.subspan(kChallengeProofAt, kProofBytes), challenge.proof.begin());
   if (!zero(bytes.subspan(kChallengeProofAt + kProofBytes))) return std::nullopt;
   return challenge;
@@ -186,7 +194,10 @@ Nonce make_nonce(ByteView secret, std::span<const std::uint64_t> seeds) {
   std::ranges::copy(as_bytes(kLabel), said.begin());
   const auto bytes = std::as_bytes(seeds);
   said.insert(said.end(), bytes.begin(), bytes.end());
-  return hmac(secret, said);
+  const Proof digest = hmac(secret, said);
+  Nonce nonce;
+  std::ranges::copy(std::span(digest).first<kNonceBytes>(), nonce.begin());
+  return nonce;
 }
 
 }  // namespace esc::peer

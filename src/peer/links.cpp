@@ -250,6 +250,11 @@ bool Links::up(NodeId node) const {
   return up_channel(node) != nullptr;
 }
 
+std::uint64_t Links::incarnation(NodeId node) const {
+  const Channel* const channel = up_channel(node);
+  return channel != nullptr ? channel->incarnation() : 0;
+}
+
 bool Links::can_send(NodeId node) const {
   const Channel* const channel = up_channel(node);
   return channel != nullptr && !channel->sending();

@@ -32,6 +32,25 @@ bool Configuration::is_learner(NodeId node) const {
   return holds(learners, node);
 }
 
+Incarnation Configuration::incarnation_of(NodeId node) const {
+  for (const MemberIncarnation& member : incarnations) {
+    if (member.node == node) return member.incarnation;
+  }
+  return Incarnation(0);
+}
+
+void Configuration::set_incarnation(NodeId node, Incarnation incarnation) {
+  for (std::size_t i = 0; i < incarnations.size(); ++i) {
+    if (incarnations[i].node != node) continue;
+    incarnations.erase_at(i);
+    break;
+  }
+  if (incarnation == Incarnation(0)) return;
+  incarnations.push_back({node, incarnation});
+  std::sort(incarnations.begin(), incarnations.end(),
+            [](const auto& a, const auto& b) { return a.node < b.node; });
+}
+
 std::expected<Configuration, Errc> change(const Configuration& from, ConfigurationChange what) {
   Configuration to = from;
   if (what.node == NodeId(0)) return std::unexpected(Errc::invalid_argument);
@@ -40,6 +59,7 @@ std::expected<Configuration, Errc> change(const Configuration& from, Configurati
       if (from.contains(what.node)) return std::unexpected(Errc::invalid_argument);
       if (to.learners.full()) return std::unexpected(Errc::too_large);
       insert(to.learners, what.node);
+      to.set_incarnation(what.node, what.incarnation);
       return to;
     case ChangeKind::promote:
       if (!from.is_learner(what.node)) return std::unexpected(Errc::invalid_argument);
@@ -52,6 +72,16 @@ std::expected<Configuration, Errc> change(const Configuration& from, Configurati
       if (from.is_voter(what.node) && from.voters.size() == 1) return std::unexpected(Errc::invalid_argument);
       remove(to.voters, what.node);
       remove(to.learners, what.node);
+      to.set_incarnation(what.node, Incarnation(0));
+      return to;
+    case ChangeKind::replace:
+      if (!from.contains(what.node) || from.incarnation_of(what.node) == what.incarnation)
+        return std::unexpected(Errc::invalid_argument);
+      if (from.is_voter(what.node) && from.voters.size() == 1) return std::unexpected(Errc::invalid_argument);
+      if (from.is_voter(what.node) && to.learners.full()) return std::unexpected(Errc::too_large);
+      remove(to.voters, what.node);
+      if (!from.is_learner(what.node)) insert(to.learners, what.node);
+      to.set_incarnation(what.node, what.incarnation);
       return to;
   }
   ESC_UNREACHABLE("ChangeKind");

@@ -133,6 +133,8 @@ std::expected<Index, Errc> Core::propose_configuration(ConfigurationChange what,
                            log_.last_index() - peer->match <= config_.limits.promote_lag_entries_max;
     if (!caught_up) return std::unexpected(Errc::busy);
   }
+  if (what.kind == ChangeKind::replace && what.node == config_.node)
+    return std::unexpected(Errc::invalid_argument);
   const Index index = append_own(EntryKind::configuration, 1, config_.limits.entry_bytes_estimate, effects);
   configurations_.append(index, *next);
   configuration_changed(effects);

@@ -22,16 +22,21 @@ Progress* Core::find_peer(NodeId node) {
   return nullptr;
 }
 
-// Brings peers_ in line with the configuration, keeping what is known about those that stay.
+// Brings peers_ in line with the configuration, keeping what is known about those that stay: what another
+// incarnation had acknowledged is gone with its disk.
 void Core::rebuild_peers() {
   const Configuration& configuration = configurations_.current();
   for (std::size_t i = peers_.size(); i-- > 0;) {
-    if (!configuration.contains(peers_[i].node)) peers_.erase_at(i);
+    const Progress& peer = peers_[i];
+    const bool same = configuration.incarnation_of(peer.node) == peer.incarnation;
+    if (!configuration.contains(peer.node) || (!same && config_.plant != Plant::progress_outlives_disk))
+      peers_.erase_at(i);
   }
-  const auto add = [this](NodeId node) {
+  const auto add = [this, &configuration](NodeId node) {
     if (node == config_.node || find_peer(node) != nullptr) return;
     Progress peer;
     peer.node = node;
+    peer.incarnation = configuration.incarnation_of(node);
     peer.next = log_.last_index().next();
     peer.last_contact = now_;
     peers_.push_back(peer);
@@ -170,6 +175,12 @@ void Core::advance_commit(Effects& effects) {
     } else {
       const Progress* peer = find_peer(voter);
       reached.push_back(peer == nullptr ? 0 : peer->match.value());
+    }
+  }
+  if (config_.plant == Plant::learner_counted) {
+    for (const NodeId learner : configuration.learners) {
+      const Progress* peer = find_peer(learner);
+      if (peer != nullptr && !reached.full()) reached.push_back(peer->match.value());
     }
   }
   const Index agreed(majority_value(reached));

@@ -7,7 +7,14 @@
 namespace esc::replica {
 namespace {
 
-enum class Command : std::uint8_t { create_topic = 1, delete_topic = 2, add_partitions = 3 };
+enum class Command : std::uint8_t {
+  create_topic = 1,
+  delete_topic = 2,
+  add_partitions = 3,
+  set_overrides = 4
+};
+
+using Overrides = std::vector<std::pair<std::string, std::string>>;
 
 constexpr std::uint32_t kStateVersion = 1;
 
@@ -29,15 +36,29 @@ std::vector<PartitionAssignment> get_assignments(ByteReader& reader) {
   return assignments;
 }
 
+void put_overrides(ByteWriter& writer, const Overrides& overrides) {
+  writer.number(static_cast<std::uint32_t>(overrides.size()));
+  for (const auto& [key, value] : overrides) {
+    writer.text(key);
+    writer.text(value);
+  }
+}
+
+Overrides get_overrides(ByteReader& reader) {
+  Overrides overrides;
+  const std::uint32_t count = reader.count(8);
+  for (std::uint32_t i = 0; i < count; ++i) {
+    std::string key = reader.text();
+    overrides.emplace_back(std::move(key), reader.text());
+  }
+  return overrides;
+}
+
 void put_topic(ByteWriter& writer, const Topic& topic) {
   writer.bytes(topic.id);
   writer.text(topic.name);
   put_assignments(writer, topic.partitions);
-  writer.number(static_cast<std::uint32_t>(topic.overrides.size()));
-  for (const auto& [key, value] : topic.overrides) {
-    writer.text(key);
-    writer.text(value);
-  }
+  put_overrides(writer, topic.overrides);
 }
 
 TopicId get_topic_id(ByteReader& reader) {
@@ -52,11 +73,7 @@ Topic get_topic(ByteReader& reader) {
   topic.id = get_topic_id(reader);
   topic.name = reader.text();
   topic.partitions = get_assignments(reader);
-  const std::uint32_t overrides = reader.count(8);
-  for (std::uint32_t i = 0; i < overrides; ++i) {
-    std::string key = reader.text();
-    topic.overrides.emplace_back(std::move(key), reader.text());
-  }
+  topic.overrides = get_overrides(reader);
   return topic;
 }
 
@@ -80,6 +97,14 @@ void Catalog::encode_add_partitions(const TopicId& id, const std::vector<Partiti
   writer.number(static_cast<std::uint8_t>(Command::add_partitions));
   writer.bytes(id);
   put_assignments(writer, added);
+}
+
+void Catalog::encode_set_overrides(const TopicId& id, const Overrides& overrides,
+                                   std::vector<std::byte>& out) {
+  ByteWriter writer(out);
+  writer.number(static_cast<std::uint8_t>(Command::set_overrides));
+  writer.bytes(id);
+  put_overrides(writer, overrides);
 }
 
 void Catalog::add(Topic topic) {
@@ -126,6 +151,14 @@ CatalogChange Catalog::apply(Index index, ByteView command) {
         topic.partitions.push_back(assignment);
       }
       partition_count_ += added.size();
+      break;
+    }
+    case Command::set_overrides: {
+      const auto name = names_.find(get_topic_id(reader));
+      Overrides overrides = get_overrides(reader);
+      if (name == names_.end()) break;
+      change.topic = name->second;
+      topics_.find(name->second)->second.overrides = std::move(overrides);
       break;
     }
   }

@@ -10,7 +10,7 @@ namespace {
 
 constexpr std::uint64_t kMagic = 0x31544b5043435345;  // "ESCCPKT1"
 constexpr std::uint32_t kVersion = 3;
-constexpr std::uint32_t kVersionMin = 2;  // without the memory of partitions and producer ids
+constexpr std::uint32_t kVersionMin = 2;  // without the memory of partitions, producer ids, incarnations
 constexpr std::size_t kPrefixBytes = 16;
 constexpr std::size_t kPartitionBytesMin = 16 + 4 + 4 + 8 + 4 + 8 + 8 + 4;
 
@@ -54,13 +54,27 @@ CheckpointPartition decode_partition(ByteReader& reader, std::uint32_t version) 
 }
 
 template <std::size_t Capacity>
-bool decode_members(ByteReader& reader, FixedVector<NodeId, Capacity>& out) {
-  const std::uint32_t count = reader.count(4);
+void encode_members(const raft::Configuration& from, const FixedVector<NodeId, Capacity>& members,
+                    ByteWriter& writer) {
+  writer.number(static_cast<std::uint32_t>(members.size()));
+  for (const NodeId node : members) {
+    writer.number(node.value());
+    writer.number(from.incarnation_of(node).value());
+  }
+}
+
+template <std::size_t Capacity>
+bool decode_members(ByteReader& reader, bool incarnations, raft::Configuration& into,
+                    FixedVector<NodeId, Capacity>& out) {
+  const std::uint32_t count = reader.count(incarnations ? 4 + 8 : 4);
   if (count > Capacity) return false;
   for (std::uint32_t i = 0; i < count; ++i) {
     const NodeId node(reader.number<std::uint32_t>());
+    const raft::Incarnation incarnation(incarnations ? reader.number<std::uint64_t>() : 0);
     if (node == NodeId(0) || (!out.empty() && node <= out.back())) return false;
+    if (into.incarnation_of(node) != raft::Incarnation(0)) return false;  // voter and learner
     out.push_back(node);
+    into.set_incarnation(node, incarnation);
   }
   return true;
 }
@@ -68,16 +82,15 @@ bool decode_members(ByteReader& reader, FixedVector<NodeId, Capacity>& out) {
 }  // namespace
 
 void encode_configuration(const raft::Configuration& configuration, ByteWriter& writer) {
-  writer.number(static_cast<std::uint32_t>(configuration.voters.size()));
-  for (const NodeId node : configuration.voters) writer.number(node.value());
-  writer.number(static_cast<std::uint32_t>(configuration.learners.size()));
-  for (const NodeId node : configuration.learners) writer.number(node.value());
+  encode_members(configuration, configuration.voters, writer);
+  encode_members(configuration, configuration.learners, writer);
 }
 
-std::optional<raft::Configuration> decode_configuration(ByteReader& reader) {
+std::optional<raft::Configuration> decode_configuration(ByteReader& reader, bool incarnations) {
   raft::Configuration configuration;
-  if (!decode_members(reader, configuration.voters) || configuration.voters.empty()) return std::nullopt;
-  if (!decode_members(reader, configuration.learners)) return std::nullopt;
+  if (!decode_members(reader, incarnations, configuration, configuration.voters)) return std::nullopt;
+  if (!decode_members(reader, incarnations, configuration, configuration.learners)) return std::nullopt;
+  if (reader.failed()) return std::nullopt;
   return configuration;
 }
 
@@ -125,7 +138,7 @@ Result<Checkpoint> decode_checkpoint(ByteView bytes, const std::string& path) {
   checkpoint.group = GroupId(reader.number<std::uint32_t>());
   checkpoint.applied = Index(reader.number<std::uint64_t>());
   checkpoint.applied_term = Term(reader.number<std::uint64_t>());
-  const auto configuration = decode_configuration(reader);
+  const auto configuration = decode_configuration(reader, version >= 3);
   if (!configuration) return damaged("its list of members makes no sense");
   checkpoint.configuration = *configuration;
   checkpoint.installed = reader.number<std::uint8_t>() != 0;

@@ -42,9 +42,12 @@ void encode_checkpoint(const Checkpoint& checkpoint, std::vector<std::byte>& out
 // `path` is for the message only.
 [[nodiscard]] Result<Checkpoint> decode_checkpoint(ByteView bytes, const std::string& path);
 
-// Also the body of a `configuration` entry. Decoding reads from `reader`; nothing when it makes no sense.
+// Also the body of a `configuration` entry: voters, then learners, each u32 count and per member node u32 and
+// incarnation u64. No voters: not known yet (the checkpoint of a member that came late). Decoding reads from
+// `reader`; nothing when it makes no sense.
 void encode_configuration(const raft::Configuration& configuration, ByteWriter& writer);
-[[nodiscard]] std::optional<raft::Configuration> decode_configuration(ByteReader& reader);
+[[nodiscard]] std::optional<raft::Configuration> decode_configuration(ByteReader& reader,
+                                                                      bool incarnations = true);
 
 inline constexpr std::uint64_t kCheckpointBytesMax = 256 * kMiB;
 

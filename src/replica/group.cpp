@@ -4,11 +4,13 @@
 #include <algorithm>
 #include <cstring>
 
+#include "admission.h"
 #include "apply_op.h"
 #include "checkpointer.h"
 #include "deduper.h"
 #include "esc/dedup/id_block.h"
 #include "esc/wire/record_batch.h"
+#include "membership.h"
 #include "peer_sender.h"
 #include "producer_table.h"
 #include "snapshot_fetch.h"
@@ -116,7 +118,8 @@ std::expected<Appended, Errc> Group::append_batch(Partition& partition, ByteView
   open_events_ += static_cast<std::uint32_t>(record.last_offset.next() - record.base_offset);
   ++stats_.batches_appended;
   stats_.bytes_appended += sifted->batch.size();
-  return Appended{record.index, record.base_offset, false, sifted->duplicates};
+  const WallMs append_time = partition.log_append_time_ ? record.max_timestamp : -1;
+  return Appended{record.index, record.base_offset, false, sifted->duplicates, append_time};
 }
 
 std::expected<std::uint64_t, Errc> Group::write_batch(Partition& partition, const Sifted& sifted,
@@ -331,6 +334,8 @@ std::uint32_t Group::do_work(Nanos now) {
   if (links_ != nullptr) {
     work += advance_snapshot(now);
     judge_fitness(now);
+    work += membership_->do_work(now);
+    work += admission_->do_work(now);
     rebalance(now);
     work += flush_senders(now);
     work += links_->do_work(now);
@@ -365,6 +370,7 @@ bool Group::stopped() const {
   const bool fetching = fetch_ != nullptr && fetch_->holds_state();
   if (fetching && !fetch_->quiet()) return false;
   if (links_ != nullptr && !links_->stopped()) return false;
+  if (membership_ != nullptr && !membership_->idle()) return false;
   return shutting_down_ && !ring_.has_queued() && wal_->idle() && all_applied() && checkpointer_->idle() &&
          (fetching || checkpointed_ == std::min(commit_, core_->durable_index()));
 }

@@ -5,6 +5,7 @@
 #include "checkpoint_format.h"
 #include "esc/replica/group.h"
 #include "esc/wire/record_batch.h"
+#include "membership.h"
 #include "peer_sender.h"
 
 namespace esc::replica {
@@ -21,7 +22,13 @@ void Group::tick(Nanos now) {
 // re-enter the core, and copying all of Effects would cost more than the core itself.
 void Group::handle_effects(ByteView received) {
   for (const raft::Message& message : effects_.messages) {
-    if (PeerSender* to = sender(message.to)) to->queue(message);
+    PeerSender* const to = sender(message.to);
+    if (to == nullptr) continue;
+    if (membership_->is_for_peer(message)) {
+      to->queue(message);
+    } else {
+      membership_->remind(message.to);
+    }
   }
   const auto hard_state = effects_.hard_state;
   const auto mark = effects_.mark;
@@ -212,7 +219,10 @@ void Group::copy_entry(const logfmt::EntryView& entry, Term term, const raft::Wr
 void Group::reset_log(const raft::LogWrite& write, const raft::WriteMark& mark) {
   ring_.truncate(commit_.next());
   wal_->discard_from(commit_.next());
+  // What comes next begins a frame of its own: the log on disk goes on behind the snapshot.
+  if (ring_.has_open()) ring_.seal();
   reset_mark_ = mark;
+  resetting_ = true;
   wal_->reset(write.last, write.term, &Group::on_reset_saved, this);
 }
 
@@ -224,15 +234,30 @@ void Group::on_reset_saved(void* context, Errc code) {
                        std::string(to_string(code)) + "); check the device, then restart");
     return;
   }
+  group.resetting_ = false;
   if (group.core_ == nullptr) return;  // still recovering
   group.core_->persisted(group.reset_mark_, group.effects_);
   group.handle_effects();
 }
 
-// Links follow the members.
 void Group::on_configuration(const raft::ConfigurationEntry& entry) {
-  log_.info("group_members",
-            {{"group", options_.id}, {"index", entry.index}, {"voters", entry.configuration.voters.size()}});
+  std::string voters;
+  std::string learners;
+  for (const NodeId node : entry.configuration.voters) voters += " " + std::to_string(node.value());
+  for (const NodeId node : entry.configuration.learners) learners += " " + std::to_string(node.value());
+  log_.info("group_members", {{"group", options_.id},
+                              {"index", entry.index},
+                              {"voters", std::string_view(voters).substr(voters.empty() ? 0 : 1)},
+                              {"learners", std::string_view(learners).substr(learners.empty() ? 0 : 1)}});
+}
+
+// The cluster begins: these are its members before the first entry.
+void Group::found(const raft::Configuration& members) {
+  ESC_ASSERT(core_->term() == Term(0) && core_->last_index() == Index(0));
+  raft::Restored restored;
+  restored.configuration = members;
+  make_core(restored);
+  on_configuration({Index(0), members});
 }
 
 }  // namespace esc::replica

@@ -1,8 +1,10 @@
 // Messages from and to the other members, and what follows from how the links are.
 #include <algorithm>
 
+#include "checkpoint_format.h"
 #include "esc/replica/group.h"
 #include "esc/wire/record_batch.h"
+#include "membership.h"
 #include "peer_sender.h"
 #include "snapshot_fetch.h"
 #include "snapshot_source.h"
@@ -20,17 +22,35 @@ bool announces(const raft::AppendEntries& append, ByteView payload) {
   std::uint64_t next = append.prev_index.value() + 1;
   while (const auto entry = reader.next()) {
     if (entry->header.index != next++) return false;
+    if ((entry->header.kind == logfmt::EntryKind::configuration) != append.configuration.has_value())
+      return false;
     if (entry->header.kind == logfmt::EntryKind::batch && !wire::BatchView::parse(entry->body)) return false;
   }
   return !reader.malformed() && next == append.prev_index.value() + 1 + append.count;
 }
 
+// The header of a message names members only; their incarnations are in the entry. False: they do not fit.
+bool complete(raft::AppendEntries& append, ByteView payload) {
+  logfmt::EntryReader entries(payload);
+  const auto entry = entries.next();
+  if (!entry) return false;
+  ByteReader reader(entry->body);
+  const auto members = decode_configuration(reader);
+  if (!members || !(members->voters == append.configuration->voters) ||
+      !(members->learners == append.configuration->learners))
+    return false;
+  append.configuration = *members;
+  return true;
+}
+
 }  // namespace
 
-// Entries of one message: at least the largest frame.
+// Entries of one message: at least the largest frame, and little more: a small ring must have room for all of
+// it.
 std::uint32_t Group::message_bytes_max() const {
+  const std::uint64_t frame = ring_.frame_bytes_max();
   return static_cast<std::uint32_t>(
-      align_up(std::uint64_t{ring_.frame_bytes_max()} + 64 * kKiB, kBlockBytes));
+      align_up(frame + std::min<std::uint64_t>(64 * kKiB, frame / 2), kBlockBytes));
 }
 
 void Group::open_links() {
@@ -41,6 +61,7 @@ void Group::open_links() {
   options.secret = options_.cluster_secret;
   options.self = options_.node;
   options.group = options_.id;
+  options.incarnation = membership_->incarnation().value();
   options.payload_bytes_max = message_bytes_max();
   links_ = std::make_unique<peer::Links>(env_, log_, options, static_cast<peer::LinkHandler&>(*this));
   source_ = std::make_unique<SnapshotSource>(*this);
@@ -49,6 +70,10 @@ void Group::open_links() {
     senders_.push_back(std::make_unique<PeerSender>(peer.node, message_bytes_max()));
     links_->set_peer(peer);
   }
+}
+
+raft::Incarnation Group::incarnation() const {
+  return membership_ != nullptr ? membership_->incarnation() : raft::Incarnation(0);
 }
 
 PeerSender* Group::sender(NodeId peer) {
@@ -65,6 +90,7 @@ void Group::accept(const peer::Hello& hello, io::AcceptedSocket socket) {
 
 void Group::on_link_up(NodeId peer) {
   if (failed_ || shutting_down_) return;
+  membership_->on_link_up(peer);
   tick(env_.clock.now());
   core_->peer_connected(peer, effects_);
   handle_effects();
@@ -74,6 +100,7 @@ void Group::on_link_down(NodeId peer, Errc) {
   if (PeerSender* to = sender(peer)) to->link_down();
   if (fetch_ != nullptr) fetch_->on_link_down();
   if (failed_ || shutting_down_) return;
+  membership_->on_link_down(peer);
   tick(env_.clock.now());
   core_->peer_unreachable(peer, effects_);
   handle_effects();
@@ -92,8 +119,9 @@ bool Group::room_for(ByteView entries, std::uint32_t count) {
 }
 
 void Group::on_message(const raft::Message& message, ByteView payload) {
-  if (failed_ || shutting_down_) return;
-  if (const auto* append = std::get_if<raft::AppendEntries>(&message.payload)) {
+  if (failed_ || shutting_down_ || !membership_->admits(message)) return;
+  const auto* append = std::get_if<raft::AppendEntries>(&message.payload);
+  if (append != nullptr) {
     if (!announces(*append, payload)) {
       links_->close(message.from, "its entries are not what their header says");
       return;
@@ -104,13 +132,24 @@ void Group::on_message(const raft::Message& message, ByteView payload) {
     }
   }
   tick(env_.clock.now());
-  core_->message(message, effects_);
+  if (append != nullptr && append->configuration) {
+    raft::Message completed = message;
+    if (!complete(std::get<raft::AppendEntries>(completed.payload), payload)) {
+      links_->close(message.from, "its list of members is not what its header says");
+      return;
+    }
+    core_->message(completed, effects_);
+  } else {
+    core_->message(message, effects_);
+    membership_->seen(message);
+  }
   handle_effects(payload);
 }
 
 void Group::on_service(NodeId from, peer::Service service, ByteView payload) {
   if (failed_ || shutting_down_) return;
   switch (service.kind) {
+    case kMemberStatus: return membership_->on_status(from, payload);
     case kSnapshotStateRequest: return source_->on_state_request(from, service.tag, payload);
     case kSnapshotRecordsRequest: return source_->on_records_request(from, service.tag, payload);
     case kSnapshotIdsRequest: return source_->on_ids_request(from, service.tag, payload);
@@ -174,6 +213,9 @@ Index Group::releasable() const {
       if (peer.state != raft::ProgressState::regressed) released = std::min(released, peer.match);
     }
   }
+  // Within the same limit for those that a snapshot is bringing this far.
+  if (core_->is_leader() && wal_->live_bytes() < options_.retain_bytes)
+    released = std::min(released, source_->holds());
   return std::max(released, core_->log().snapshot_index());
 }
 

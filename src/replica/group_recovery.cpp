@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <cstring>
 
+#include "admission.h"
 #include "apply_op.h"
 #include "checkpoint_format.h"
 #include "checkpointer.h"
 #include "esc/replica/group.h"
 #include "esc/wire/record_batch.h"
+#include "membership.h"
 
 namespace esc::replica {
 
@@ -90,6 +92,10 @@ void Group::restore_core(const wal::RecoveryReport& report, const Checkpoint& ch
   restored.configuration =
       checkpoint.configuration.voters.empty() ? initial_members() : checkpoint.configuration;
   restored.configurations = replay.configurations;
+  make_core(restored);
+}
+
+void Group::make_core(const raft::Restored& restored) {
   core_ = std::make_unique<raft::Core>(raft::Config{.node = options_.node,
                                                     .seed = options_.seed,
                                                     .timeouts = options_.timeouts,
@@ -131,6 +137,7 @@ Status Group::recover(const std::function<void()>& pump) {
   if (checkpoint.installed && !continues) {
     discard_replayed(replay);
     wal_->discard_from(checkpoint.applied.next());
+    resetting_ = true;
     wal_->reset(checkpoint.applied, checkpoint.applied_term, &Group::on_reset_saved, this);
   } else if (Status status = check_belongs_together(report, checkpoint); !status) {
     return status;
@@ -145,6 +152,7 @@ Status Group::recover(const std::function<void()>& pump) {
   while (ring_.bytes_free() < ring_.frame_bytes_max() || ring_.crowded()) {
     if (Status status = make_room(pump); !status) return status;
   }
+  if (Status status = open_membership(report, checkpoint); !status) return status;
   restore_core(report, checkpoint, replay);
   replaying_ = false;
   wal_->release_through(checkpoint.applied);
@@ -226,7 +234,20 @@ Status Group::commit_replayed(Index index) {
   return {};
 }
 
+// Whose data these are.
+Status Group::open_membership(const wal::RecoveryReport& report, const Checkpoint& checkpoint) {
+  if (options_.peers.empty()) return {};
+  membership_ = std::make_unique<Membership>(*this);
+  admission_ = std::make_unique<Admission>(*this);
+  const bool blank = checkpoint.applied == Index(0) && report.last_index == Index(0) &&
+                     report.reset_index == Index(0) && report.hard_state == wal::HardState{};
+  return membership_->open(blank, report.created);
+}
+
+// Before the first entry. A member that came later learns from the log or a snapshot who the others are.
 raft::Configuration Group::initial_members() const {
+  if (membership_ != nullptr && options_.replica_plant != Plant::blank_disk_is_member)
+    return membership_->base();
   if (!options_.members.voters.empty()) return options_.members;
   raft::Configuration alone;
   alone.voters.push_back(options_.node);
@@ -265,7 +286,7 @@ Status Group::replay_entry(const logfmt::EntryView& entry, Term term, Replay& re
   if (entry.header.kind == logfmt::EntryKind::configuration) {
     ByteReader reader(entry.body);
     const auto configuration = decode_configuration(reader);
-    if (!configuration) {
+    if (!configuration || configuration->voters.empty()) {
       return fail(Errc::corruption,
                   "entry " + std::to_string(entry.header.index) + " holds no list of members");
     }

@@ -58,7 +58,7 @@ std::uint32_t SnapshotFetch::do_work(Nanos now) {
       request(kSnapshotStateRequest);
       return 1;
     case Phase::draining:
-      if (!group_.all_applied() || !group_.checkpointer_->idle()) return 0;
+      if (!group_.all_applied() || !group_.checkpointer_->idle() || group_.resetting_) return 0;
       begin_records();
       return 1;
     case Phase::records:
@@ -285,8 +285,13 @@ void SnapshotFetch::finish_records() {
   group_.checkpointer_->install(checkpoint_.applied, checkpoint_.applied_term, checkpoint_.configuration);
 }
 
-// The leader asks again after some heartbeats.
+// The leader asks again after some heartbeats, or feeds us from its log. What has come so far is committed
+// and stays: the log must know that the files have it.
 void SnapshotFetch::give_up(std::string_view why) {
+  for (const CheckpointPartition& record : checkpoint_.partitions) {
+    Partition* const partition = holds_state() ? group_.find(record.identity.id) : nullptr;
+    if (partition != nullptr) group_.adopt_offsets(*partition, record.state.log_start_offset);
+  }
   group_.log_.warn("snapshot_given_up",
                    {{"group", group_.options_.id}, {"from", wanted_.from}, {"why", why}});
   phase_ = Phase::ended;

@@ -11,9 +11,33 @@ namespace {
 
 constexpr std::size_t kPartBytes = 512 * kKiB;
 constexpr std::size_t kMessageOverhead = 64;
+constexpr Nanos kHoldFor = 5 * kSecond;  // after its last request
 constexpr std::size_t kIdsBytes = 20'000 * dedup::kEntryBytes;
 
 }  // namespace
+
+// What one message holds.
+void SnapshotSource::reserve_buffer() {
+  if (buffer_.empty()) buffer_.resize(group_.message_bytes_max() - kMessageOverhead);
+}
+
+void SnapshotSource::note(NodeId from, bool begins) {
+  for (std::size_t i = 0; i < fetchers_.size(); ++i) {
+    if (fetchers_[i].node != from) continue;
+    fetchers_[i].asked_at = group_.now_;
+    if (begins) fetchers_[i].index = group_.checkpointed_;
+    return;
+  }
+  if (begins && !fetchers_.full()) fetchers_.push_back({from, group_.checkpointed_, group_.now_});
+}
+
+Index SnapshotSource::holds() const {
+  Index held(UINT64_MAX);
+  for (const Fetcher& fetcher : fetchers_) {
+    if (group_.now_ - fetcher.asked_at < kHoldFor) held = std::min(held, fetcher.index);
+  }
+  return held;
+}
 
 // A request that comes while another is being answered is dropped; its sender asks again.
 void SnapshotSource::on_state_request(NodeId from, std::uint64_t tag, ByteView payload) {
@@ -22,6 +46,7 @@ void SnapshotSource::on_state_request(NodeId from, std::uint64_t tag, ByteView p
   to_ = from;
   tag_ = tag;
   state_offset_ = request->offset;
+  note(from, state_offset_ == 0);
   if (state_offset_ == 0) return load_checkpoint();
   send_state();
 }
@@ -73,7 +98,8 @@ void SnapshotSource::on_disk_done() {
 
 void SnapshotSource::send_state() {
   if (state_offset_ > checkpoint_.size()) return;  // of a leader before us: it begins again
-  const std::size_t bytes = std::min(kPartBytes, checkpoint_.size() - state_offset_);
+  const std::size_t part = std::min<std::size_t>(kPartBytes, group_.message_bytes_max() - kMessageOverhead);
+  const std::size_t bytes = std::min(part, checkpoint_.size() - state_offset_);
   out_.clear();
   ByteWriter writer(out_);
   encode(
@@ -88,6 +114,7 @@ void SnapshotSource::on_records_request(NodeId from, std::uint64_t tag, ByteView
   to_ = from;
   tag_ = tag;
   request_ = *request;
+  note(from, false);
   Partition* const partition = group_.find(request_.partition);
   const bool held = partition != nullptr && request_.offset >= partition->log_start_offset() &&
                     request_.offset < partition->log().next_offset();
@@ -126,6 +153,7 @@ void SnapshotSource::on_ids_request(NodeId from, std::uint64_t tag, ByteView pay
   to_ = from;
   tag_ = tag;
   ids_request_ = *request;
+  note(from, false);
   ids_error_ = Errc::ok;
   phase_ = Phase::ids;
   path_ = group_.deduper_->files().path(request->partition, request->generation);
@@ -144,10 +172,11 @@ void SnapshotSource::on_ids_step() {
     case io::DiskOp::Kind::open:
       if (ids_error_ != Errc::ok) break;
       file_ = op_.file;
-      if (buffer_.size() < kIdsBytes) buffer_.resize(kIdsBytes);
+      reserve_buffer();
       op_.kind = io::DiskOp::Kind::read;
       op_.offset = std::uint64_t{ids_request_.position} * dedup::kEntryBytes;
-      op_.buffer = ByteSpan(buffer_).first(kIdsBytes);
+      op_.buffer = ByteSpan(buffer_).first(std::min(kIdsBytes, buffer_.size()) / dedup::kEntryBytes *
+                                           dedup::kEntryBytes);
       return group_.env_.disk.submit(op_);
     case io::DiskOp::Kind::read:
       ids_bytes_ = op_.transferred / dedup::kEntryBytes * dedup::kEntryBytes;

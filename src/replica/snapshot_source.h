@@ -23,10 +23,21 @@ class SnapshotSource {
   void on_records_request(NodeId from, std::uint64_t tag, ByteView payload);
   void on_ids_request(NodeId from, std::uint64_t tag, ByteView payload);
   [[nodiscard]] bool busy() const { return phase_ != Phase::idle; }
+  // The log behind this index is needed by those that are fetching a snapshot, or have just done so: without
+  // it they would begin again, and never catch up under load. The highest index when nobody does.
+  [[nodiscard]] Index holds() const;
 
  private:
   enum class Phase : std::uint8_t { idle, opening, reading, closing, records, ids };
 
+  struct Fetcher {
+    NodeId node;
+    Index index;  // of the checkpoint that it got
+    Nanos asked_at = 0;
+  };
+
+  void note(NodeId from, bool begins);
+  void reserve_buffer();
   void load_checkpoint();
   void on_disk_done();
   void send_state();
@@ -53,6 +64,7 @@ class SnapshotSource {
   Errc ids_error_ = Errc::ok;
   std::size_t ids_bytes_ = 0;
   store::ReadOp read_;
+  FixedVector<Fetcher, raft::kPeersMax> fetchers_;
   std::vector<std::byte> buffer_;
 };
 

@@ -275,6 +275,16 @@ void FileSystem::cut_names() {
   names_ = stable_names_;
 }
 
+void FileSystem::wipe() {
+  ESC_ASSERT(handles_.empty());
+  names_.clear();
+  stable_names_.clear();
+  name_changes_.clear();
+  directories_.clear();
+  faults_.clear();
+  capacity_ = UINT64_MAX;
+}
+
 void FileSystem::crash(CrashKind kind) {
   handles_.clear();
   if (kind == CrashKind::process) return;

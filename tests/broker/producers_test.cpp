@@ -75,7 +75,7 @@ TEST(InitProducerId, transactions_are_refused) {
   World world(1);
   world.lead();
   const Init answer = init(world, "payments");
-  EXPECT_EQ(answer.error_code, ErrorCode::unsupported_version);
+  EXPECT_EQ(answer.error_code, ErrorCode::transactional_id_authorization_failed);
   EXPECT_EQ(answer.producer_id, -1);
 }
 

@@ -15,10 +15,17 @@ namespace {
 
 constexpr std::string_view kSecret = "sesame";
 
-Nonce nonce(unsigned first) {
-  Nonce result;
+template <class Bytes>
+Bytes rising(unsigned first) {
+  Bytes result;
   for (std::size_t i = 0; i < result.size(); ++i) result[i] = static_cast<std::byte>(first + i);
   return result;
+}
+Nonce nonce(unsigned first) {
+  return rising<Nonce>(first);
+}
+Proof proof_bytes(unsigned first) {
+  return rising<Proof>(first);
 }
 
 Hello hello() {
@@ -28,7 +35,8 @@ Hello hello() {
           .to = NodeId(5),
           .group = GroupId(6),
           .cluster_id = 0x1112131415161718,
-          .nonce = nonce(32)};
+          .incarnation = 0x2726252423222120,
+          .nonce = nonce(40)};
 }
 
 Challenge challenge() {
@@ -37,8 +45,9 @@ Challenge challenge() {
           .version_min = 2,
           .version_max = 7,
           .cluster_id = 0x1112131415161718,
-          .nonce = nonce(64),
-          .proof = nonce(128)};
+          .incarnation = 0x4746454443424140,
+          .nonce = nonce(72),
+          .proof = proof_bytes(128)};
 }
 
 std::string hex(ByteView bytes) {
@@ -69,7 +78,7 @@ TEST(Handshake, bytes_are_these) {
             "00000200020007001817161514131211404142434445464748494a4b4c4d4e4f505152535455565758595a5b5c5d5e5f"
             "808182838485868788898a8b8c8d8e8f909192939495969798999a9b9c9d9e9f0000000000000000");
   std::array<std::byte, kConfirmBytes> confirm_bytes;
-  encode(Confirm{.refusal = Refusal::secret, .proof = nonce(128)}, confirm_bytes);
+  encode(Confirm{.refusal = Refusal::secret, .proof = proof_bytes(128)}, confirm_bytes);
   EXPECT_EQ(
       without_checksum(confirm_bytes),
       "4553434b........0300000000000000808182838485868788898a8b8c8d8e8f909192939495969798999a9b9c9d9e9f");
@@ -83,7 +92,7 @@ TEST(Handshake, what_is_decoded_is_what_was_encoded) {
   encode(challenge(), challenge_bytes);
   EXPECT_EQ(decode_challenge(challenge_bytes), challenge());
   std::array<std::byte, kConfirmBytes> confirm_bytes;
-  const Confirm confirm{.refusal = Refusal::none, .proof = nonce(9)};
+  const Confirm confirm{.refusal = Refusal::none, .proof = proof_bytes(9)};
   encode(confirm, confirm_bytes);
   EXPECT_EQ(decode_confirm(confirm_bytes), confirm);
 }
@@ -144,6 +153,7 @@ TEST(Handshake, a_proof_fits_one_secret_role_and_conversation_only) {
   with_hello([](Hello& h) { h.group = GroupId(9); });
   with_hello([](Hello& h) { h.cluster_id = 9; });
   with_hello([](Hello& h) { h.version_max = 9; });
+  with_hello([](Hello& h) { h.incarnation = 9; });
   with_hello([](Hello& h) { h.nonce.back() ^= std::byte{1}; });
   const auto with_challenge = [&](auto&& change) {
     Challenge other = challenge();
@@ -151,6 +161,7 @@ TEST(Handshake, a_proof_fits_one_secret_role_and_conversation_only) {
     others.push_back(prove(as_bytes(kSecret), Role::dialler, hello(), other));
   };
   with_challenge([](Challenge& c) { c.version = 3; });
+  with_challenge([](Challenge& c) { c.incarnation = 9; });
   with_challenge([](Challenge& c) { c.nonce.back() ^= std::byte{1}; });
   for (std::size_t i = 0; i < others.size(); ++i) EXPECT_FALSE(equal(proof, others[i])) << i;
   // The acceptor's proof is not part of what is proved.

@@ -208,6 +208,30 @@ TEST(ConfigurationChange, nonsense_is_refused) {
   EXPECT_EQ(change(crowded, {ChangeKind::add_learner, NodeId(50)}).error(), Errc::too_large);
 }
 
+TEST(Configuration, whoever_comes_back_with_other_data_starts_as_a_learner) {
+  Configuration from = three();
+  for (const NodeId node : from.voters) from.set_incarnation(node, Incarnation(100 + node.value()));
+  const auto to = change(from, {ChangeKind::replace, NodeId(2), Incarnation(9)});
+  ASSERT_TRUE(to.has_value());
+  EXPECT_TRUE(to->is_learner(NodeId(2)));
+  EXPECT_FALSE(to->is_voter(NodeId(2)));
+  EXPECT_EQ(to->incarnation_of(NodeId(2)), Incarnation(9));
+  EXPECT_EQ(to->incarnation_of(NodeId(1)), Incarnation(101));
+  const auto again = change(*to, {ChangeKind::replace, NodeId(2), Incarnation(10)});
+  ASSERT_TRUE(again.has_value());
+  EXPECT_EQ(again->learners.size(), 1u);
+  EXPECT_EQ(again->incarnation_of(NodeId(2)), Incarnation(10));
+  const auto voter = change(*again, {ChangeKind::promote, NodeId(2)});
+  ASSERT_TRUE(voter.has_value());
+  EXPECT_EQ(voter->incarnation_of(NodeId(2)), Incarnation(10)) << "a promotion keeps it";
+  EXPECT_EQ(change(*voter, {ChangeKind::remove, NodeId(2)})->incarnation_of(NodeId(2)), Incarnation(0));
+  EXPECT_EQ(change(from, {ChangeKind::replace, NodeId(2), Incarnation(102)}).error(), Errc::invalid_argument);
+  EXPECT_EQ(change(from, {ChangeKind::replace, NodeId(8), Incarnation(1)}).error(), Errc::invalid_argument);
+  Configuration one;
+  one.voters.push_back(NodeId(1));
+  EXPECT_EQ(change(one, {ChangeKind::replace, NodeId(1), Incarnation(1)}).error(), Errc::invalid_argument);
+}
+
 TEST(ConfigurationLog, truncation_brings_the_previous_one_back) {
   ConfigurationLog log(three(), Index(0));
   const Configuration four = *change(three(), {ChangeKind::add_learner, NodeId(4)});

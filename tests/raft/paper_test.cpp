@@ -434,6 +434,21 @@ TEST_F(Paper, s6_a_learner_is_promoted_only_when_it_has_caught_up) {
   EXPECT_TRUE(cluster_->change(k1, {ChangeKind::promote, NodeId(4)}).has_value());
 }
 
+// Blueprint, Raft: a replaced disk never counts as what the old one had acknowledged.
+TEST_F(Paper, s6_what_another_incarnation_had_acknowledged_is_forgotten) {
+  build();
+  elect(k1);
+  ASSERT_TRUE(cluster_->propose(k1, 5).has_value());
+  cluster_->settle();
+  const auto progress = [&] { return *std::ranges::find(core(k1).peers(), k3, &Progress::node); };
+  ASSERT_GE(progress().match, Index(5));
+  cluster_->isolate(k3);
+  ASSERT_TRUE(cluster_->change(k1, {ChangeKind::replace, k3, Incarnation(9)}).has_value());
+  cluster_->settle();
+  EXPECT_EQ(progress().match, Index(0));
+  EXPECT_EQ(core(k1).commit_index(), core(k1).last_index()) << "two voters are left, both have it";
+}
+
 TEST_F(Paper, s6_a_truncated_change_is_undone) {
   build();
   elect(k1);

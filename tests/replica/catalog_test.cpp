@@ -93,5 +93,26 @@ TEST(Catalog, every_truncation_of_a_saved_catalog_is_refused) {
   }
 }
 
+TEST(Catalog, the_configuration_of_a_topic_is_replaced_as_a_whole) {
+  Catalog catalog;
+  Topic topic;
+  topic.id[0] = std::byte{9};
+  topic.name = "orders";
+  topic.overrides = {{"retention.ms", "1"}};
+  std::vector<std::byte> command;
+  Catalog::encode_create_topic(topic, command);
+  catalog.apply(Index(1), command);
+  command.clear();
+  Catalog::encode_set_overrides(topic.id, {{"retention.bytes", "2"}}, command);
+  EXPECT_EQ(catalog.apply(Index(2), command).topic, "orders");
+  const std::vector<std::pair<std::string, std::string>> wanted = {{"retention.bytes", "2"}};
+  EXPECT_EQ(catalog.find(std::string_view("orders"))->overrides, wanted);
+  Topic gone = topic;
+  gone.id[0] = std::byte{8};
+  command.clear();
+  Catalog::encode_set_overrides(gone.id, {}, command);
+  EXPECT_EQ(catalog.apply(Index(3), command).topic, "") << "deleted meanwhile";
+}
+
 }  // namespace
 }  // namespace esc::replica

@@ -15,6 +15,8 @@ Checkpoint example() {
   checkpoint.configuration.voters.push_back(NodeId(1));
   checkpoint.configuration.voters.push_back(NodeId(3));
   checkpoint.configuration.learners.push_back(NodeId(4));
+  checkpoint.configuration.set_incarnation(NodeId(1), raft::Incarnation(0x0123456789abcdef));
+  checkpoint.configuration.set_incarnation(NodeId(4), raft::Incarnation(77));
   checkpoint.installed = true;
   checkpoint.producer_ids = 3000;
   checkpoint.metadata = {std::byte{1}, std::byte{2}};
@@ -50,7 +52,7 @@ TEST(CheckpointFormat, reads_back_what_was_written) {
   EXPECT_EQ(decoded->partitions[0].memory, example().partitions[0].memory);
 }
 
-// The same without producer ids and memory.
+// The same without producer ids and memory, and members without incarnations.
 std::vector<std::byte> encoded_by_version_2() {
   Checkpoint checkpoint = example();
   checkpoint.producer_ids = 0;
@@ -60,6 +62,8 @@ std::vector<std::byte> encoded_by_version_2() {
   encode_checkpoint(checkpoint, bytes);
   bytes.resize(bytes.size() - 4 - 4 - 4 - 8);  // checksum, partitions, metadata, producer ids
   bytes.resize(bytes.size() + 4 + 4);
+  // Two voters and a learner: the counts lie at 36 and 64, each member is u32 node, u64 incarnation.
+  for (const std::ptrdiff_t at : {72, 56, 44}) bytes.erase(bytes.begin() + at, bytes.begin() + at + 8);
   store_le(bytes.data() + 8, std::uint32_t{2});
   store_le(bytes.data() + 12, static_cast<std::uint32_t>(bytes.size() - 16));
   ByteWriter(bytes).number(crc32c(bytes));

@@ -3,17 +3,21 @@
 
 #include <string>
 
+#include "esc/wire/api/alter_configs.h"
 #include "esc/wire/api/api_versions.h"
 #include "esc/wire/api/create_partitions.h"
 #include "esc/wire/api/create_topics.h"
 #include "esc/wire/api/delete_groups.h"
+#include "esc/wire/api/delete_records.h"
 #include "esc/wire/api/delete_topics.h"
 #include "esc/wire/api/describe_cluster.h"
 #include "esc/wire/api/describe_configs.h"
 #include "esc/wire/api/describe_groups.h"
+#include "esc/wire/api/describe_log_dirs.h"
 #include "esc/wire/api/fetch.h"
 #include "esc/wire/api/find_coordinator.h"
 #include "esc/wire/api/heartbeat.h"
+#include "esc/wire/api/incremental_alter_configs.h"
 #include "esc/wire/api/init_producer_id.h"
 #include "esc/wire/api/join_group.h"
 #include "esc/wire/api/leave_group.h"
@@ -23,6 +27,7 @@
 #include "esc/wire/api/offset_commit.h"
 #include "esc/wire/api/offset_delete.h"
 #include "esc/wire/api/offset_fetch.h"
+#include "esc/wire/api/offset_for_leader_epoch.h"
 #include "esc/wire/api/produce.h"
 #include "esc/wire/api/sync_group.h"
 
@@ -46,7 +51,10 @@ void for_each_message(Visit&& visit) {
       SyncGroupRequest, SyncGroupResponse, ApiVersionsRequest, ApiVersionsResponse, CreateTopicsRequest,
       CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse, InitProducerIdRequest,
       InitProducerIdResponse, DescribeConfigsRequest, DescribeConfigsResponse, CreatePartitionsRequest,
-      CreatePartitionsResponse, DescribeClusterRequest, DescribeClusterResponse, DescribeGroupsRequest,
+      CreatePartitionsResponse, DescribeClusterRequest, DescribeClusterResponse, AlterConfigsRequest,
+      AlterConfigsResponse, DeleteRecordsRequest, DeleteRecordsResponse, DescribeLogDirsRequest,
+      DescribeLogDirsResponse, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
+      OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, DescribeGroupsRequest,
       DescribeGroupsResponse, ListGroupsRequest, ListGroupsResponse, DeleteGroupsRequest,
       DeleteGroupsResponse, OffsetDeleteRequest, OffsetDeleteResponse>();
 }

@@ -1,5 +1,7 @@
 #include "faults.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -31,6 +33,7 @@ void Faults::begin() {
   every(s.full_every, &Faults::fill_disk);
   every(s.wall_every, &Faults::shift_wall);
   every(s.fuse_every, &Faults::fuse);
+  every(s.replace_every, &Faults::replace);
 }
 
 void Faults::every(Nanos mean, Strike strike) {
@@ -251,6 +254,34 @@ void Faults::fuse() {
   if (host == nullptr) return;
   host->crash(prng_.chance(1, 2) ? sim::CrashKind::power : sim::CrashKind::process);
   host->arm_fuse(1 + prng_.below(60));
+}
+
+// Only when every group has taken in what was replaced before: two disks at once may be a majority.
+void Faults::replace() {
+  Host* const host = victim();
+  if (host == nullptr || !unsettled(world_.scenario, hosts_).empty()) return;
+  host->crash(sim::CrashKind::power);
+  host->replace_disk();
+}
+
+std::string unsettled(const Scenario& scenario, const std::vector<std::unique_ptr<Host>>& hosts) {
+  if (scenario.nodes == 1) return {};
+  for (std::uint32_t id = 0; id < scenario.groups; ++id) {
+    const bool settled = std::ranges::any_of(hosts, [&](const auto& host) {
+      const replica::Group* const group = host->group(GroupId(id));
+      if (group == nullptr || !group->leading()) return false;
+      const raft::Core& core = group->core();
+      const raft::Configuration& members = core.configuration();
+      return core.configurations().current_index() <= core.commit_index() &&
+             std::ranges::all_of(hosts, [&](const auto& member) {
+               const raft::Incarnation shown = member->incarnation(GroupId(id));
+               return shown != raft::Incarnation(0) && members.is_voter(member->node()) &&
+                      (members.incarnations.empty() || members.incarnation_of(member->node()) == shown);
+             });
+    });
+    if (!settled) return fmt::format("group {}: not every node is a voter as it is now", id);
+  }
+  return {};
 }
 
 }  // namespace esc::escsim

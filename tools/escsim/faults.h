@@ -9,6 +9,10 @@
 
 namespace esc::escsim {
 
+// Why some group has not taken in all nodes with the disks that they have now, or nothing.
+[[nodiscard]] std::string unsettled(const Scenario& scenario,
+                                    const std::vector<std::unique_ptr<Host>>& hosts);
+
 class Faults {
  public:
   Faults(World& world, std::vector<std::unique_ptr<Host>>& hosts, Prng prng);
@@ -49,6 +53,7 @@ class Faults {
   void fill_disk();
   void shift_wall();
   void fuse();
+  void replace();
   void resume(Host& host);
   void reconnect(Host& host);
   void empty_disk(Host& host);

@@ -255,6 +255,20 @@ void Host::fill_disk(bool full) {
   files_.set_capacity(full ? files_.used_bytes() + prng_.below(64 * 1024) : UINT64_MAX);
 }
 
+// Nothing that this node has promised binds the next one.
+void Host::replace_disk() {
+  ESC_ASSERT(!running());
+  world_.trace.event(name_, "gets a blank disk");
+  files_.wipe();
+  promises_.clear();
+  incarnations_.clear();
+}
+
+raft::Incarnation Host::incarnation(GroupId id) const {
+  const auto found = incarnations_.find(id);
+  return found == incarnations_.end() ? raft::Incarnation(0) : found->second;
+}
+
 void Host::heal() {
   files_.clear_faults();
   files_.set_capacity(UINT64_MAX);
@@ -286,6 +300,13 @@ std::string Host::state() const {
                           group->wal().in_flight(), group->wal().live_bytes(),
                           group->wal().space() == wal::Space::ok ? "ok" : "low",
                           group->wal().can_write(kBlockBytes) ? "" : " cannot write");
+      if (group->stats().appends_dropped > 0)
+        text += fmt::format(" {} appends dropped;", group->stats().appends_dropped);
+      for (const raft::Progress& peer : group->core().peers()) {
+        text += fmt::format(" node {}: state {} match {} received {} next {} in flight {};",
+                            peer.node.value(), static_cast<int>(peer.state), peer.match.value(),
+                            peer.received.value(), peer.next.value(), peer.inflight.count());
+      }
     }
   }
   return text;
@@ -302,6 +323,7 @@ void Host::observe_group(replica::Group& group) {
   auto [entry, fresh] = seen_.try_emplace(group.id());
   Seen& seen = entry->second;
   if (core.is_leader()) world_.model.leader(group.id(), core.term(), node(), boots_);
+  incarnations_[group.id()] = group.incarnation();
   if (fresh) compare_with_promise(group);
   if (core.term() < seen.term)
     world_.model.fail(fmt::format("{}: the term of group {} went back", name_, group.id().value()));

@@ -83,12 +83,16 @@ class Host {
   void shift_wall(WallMs by) { host_clock_.wall_start_ms += by; }
   // The next boot dies in the middle of recovery.
   void arm_fuse(std::uint64_t operations) { fuse_ = operations; }
+  // Another, blank disk. Only when the node is off.
+  void replace_disk();
   void heal();
   // A damaged WAL keeps the node from starting until it is repaired.
   [[nodiscard]] bool rotten() const { return rotten_; }
 
   // --- observation ---
   [[nodiscard]] replica::Group* group(GroupId id) const;
+  // Which life of its data of the group the node has shown last; 0: none since its disk was replaced.
+  [[nodiscard]] raft::Incarnation incarnation(GroupId id) const;
   [[nodiscard]] std::uint64_t boots() const { return boots_; }
   // Shows the model everything that is committed here.
   void observe();
@@ -154,6 +158,7 @@ class Host {
     Term term;  // of that entry
   };
   std::map<GroupId, Promise> promises_;
+  std::map<GroupId, raft::Incarnation> incarnations_;
   std::vector<std::byte> read_buffer_;
 };
 

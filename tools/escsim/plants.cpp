@@ -21,6 +21,16 @@ constexpr std::array kPlants = std::to_array<Plant>({
      [](shard::ShardOptions& options) { options.group.plant = raft::Plant::vote_without_log_check; }},
     {"prefix_unchecked", "entries are appended whatever precedes them", 100,
      [](shard::ShardOptions& options) { options.group.plant = raft::Plant::prefix_unchecked; }},
+    {"progress_outlives_disk", "what a replaced disk had acknowledged still counts", 200,
+     [](shard::ShardOptions& options) { options.group.plant = raft::Plant::progress_outlives_disk; }},
+    {"learner_counted", "learners count for commits", 200,
+     [](shard::ShardOptions& options) { options.group.plant = raft::Plant::learner_counted; }},
+    {"incarnation_ignored", "answers count whoever has the node's disk now", 200,
+     [](shard::ShardOptions& options) { options.group.replica_plant = replica::Plant::incarnation_ignored; }},
+    {"blank_disk_is_member", "a blank disk votes under its old id at once", 100,
+     [](shard::ShardOptions& options) {
+       options.group.replica_plant = replica::Plant::blank_disk_is_member;
+     }},
     {"frame_durable_when_submitted", "a frame counts as durable when its write begins", 60,
      [](shard::ShardOptions& options) {
        options.group.replica_plant = replica::Plant::frame_durable_when_submitted;

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "esc/base/prng.h"
 
 namespace esc::escsim {
@@ -68,6 +70,13 @@ void choose_ambush(Scenario& s, Prng prng) {
     *every = prng.chance(1, 2) ? 0 : *every * 3;
 }
 
+// Disks that are lost for good, one at a time.
+void choose_replacements(Scenario& s, Prng prng) {
+  if (s.nodes < 3 || prng.chance(1, 2)) return;
+  s.replace_every = prng.between(300, 2500) * kMillisecond;
+  s.chaos_time = std::max(s.chaos_time, prng.between(3, 7) * kSecond);
+}
+
 // A third of the seeds have a consumer group, so that the others stay as dense as they were.
 std::uint32_t choose_members(Prng prng) {
   return prng.chance(1, 3) ? static_cast<std::uint32_t>(prng.between(2, 4)) : 0;
@@ -113,6 +122,7 @@ Scenario make_scenario(std::uint64_t seed, std::uint32_t nodes, bool plain) {
   s.down_max = prng.chance(1, 4) ? s.nodes : (s.nodes - 1) / 2;
   if (s.nodes == 1) s.down_max = 1;
   if (!plain) choose_ambush(s, Prng(seed).fork(7));
+  if (!plain) choose_replacements(s, Prng(seed).fork(11));
   if (!plain) s.group_members = choose_members(Prng(seed).fork(8));
   if (!plain) choose_idempotence(s, Prng(seed).fork(9));
   if (!plain) choose_events(s, Prng(seed).fork(10));
@@ -129,15 +139,15 @@ std::string Scenario::describe() const {
       "disk_max={}us gap=1/{} drift={}ppm "
       "chaos={}ms | every ms: crash={} power={} stop={} pause={} partition={} reset={} stall={} eio={} "
       "full={} "
-      "rot={} wall={} fuse={} down_max={} ambush=1/{}:{}ms",
+      "rot={} wall={} fuse={} replace={} down_max={} ambush=1/{}:{}ms",
       nodes, cores, groups, partitions, producers, idempotent_producers, event_producers, group_members,
       frame_bytes_max, wal_segment_bytes, wal_depth, segment_bytes, ms(checkpoint_interval), checkpoint_bytes,
       retain_bytes, ms(rebalance_after), batch_events_max, ms(batch_delay),
       network.latency_max / kMicrosecond, network.slow_one_in, ms(network.slow_max),
       loop.disk.max / kMicrosecond, loop.gap_one_in, drift_ppm_max, ms(chaos_time), ms(crash_every),
       ms(power_every), ms(stop_every), ms(pause_every), ms(partition_every), ms(reset_every), ms(stall_every),
-      ms(eio_every), ms(full_every), ms(rot_every), ms(wall_every), ms(fuse_every), down_max, ambush_one_in,
-      ms(ambush_delay_max));
+      ms(eio_every), ms(full_every), ms(rot_every), ms(wall_every), ms(fuse_every), ms(replace_every),
+      down_max, ambush_one_in, ms(ambush_delay_max));
 }
 
 }  // namespace esc::escsim

@@ -62,6 +62,7 @@ struct Scenario {
   Nanos rot_every = 0;         // a flipped bit in a WAL segment of a minority
   Nanos wall_every = 0;        // jump of the wall clock
   Nanos fuse_every = 0;        // a crash in the middle of recovery
+  Nanos replace_every = 0;     // a node comes back with a blank disk
   std::uint32_t down_max = 1;  // nodes down or cut off by faults at a time
 
   // Faults that wait for the worst moment: one in so many elections, truncations and stalls is followed by

@@ -206,6 +206,7 @@ std::string Simulation::unhealthy() const {
 
 // Why the replicas differ, or nothing.
 std::string Simulation::converged() const {
+  if (std::string why = unsettled(scenario_, hosts_); !why.empty()) return why;
   for (std::uint32_t id = 0; id < scenario_.groups; ++id) {
     const replica::Group* first = nullptr;
     for (const auto& host : hosts_) {

@@ -48,6 +48,13 @@ struct TopicCreateOptions {
   bool validate_only = false;
   bool if_not_exists = false;
 };
+struct TopicAlterOptions {
+  std::string name;
+  std::vector<std::string> set;      // KEY=VALUE
+  std::vector<std::string> removed;  // keys
+  bool validate_only = false;
+};
+
 struct TopicDeleteOptions {
   std::vector<std::string> names;
   bool if_exists = false;
@@ -70,6 +77,7 @@ struct WalDumpOptions {
 // Names that begin with "__" only when asked for.
 [[nodiscard]] Status topic_list(const Options& options, bool internal);
 [[nodiscard]] Status topic_describe(const Options& options, const std::string& name);
+[[nodiscard]] Status topic_alter(const Options& options, const TopicAlterOptions& topic);
 [[nodiscard]] Status topic_delete(const Options& options, const TopicDeleteOptions& topics);
 [[nodiscard]] Status group_list(const Options& options);
 // Errc::not_found: no such group.

@@ -103,6 +103,25 @@ void add_topic_create(CLI::App& parent, const Options& options, Command& chosen)
   });
 }
 
+void add_topic_alter(CLI::App& parent, const Options& options, Command& chosen) {
+  auto* app = parent.add_subcommand("alter", "Change settings of a topic that exists.");
+  auto topic = std::make_shared<TopicAlterOptions>();
+  app->add_option("NAME", topic->name, "The topic")->required();
+  app->add_option("-s,--set", topic->set, "A setting, KEY=VALUE; may be repeated")
+      ->type_name("KEY=VALUE")
+      ->check(check_config)
+      ->allow_extra_args(false);
+  app->add_option("-d,--default", topic->removed, "A setting that goes back to its default; may be repeated")
+      ->type_name("KEY")
+      ->allow_extra_args(false);
+  app->add_flag("--validate-only", topic->validate_only, "Only check whether the change is possible");
+  app->footer(
+      "\nEXAMPLES\n  esctl topic alter orders --set retention.ms=3600000 --default max.message.bytes");
+  app->callback([&options, &chosen, topic] {
+    chosen = [&options, topic] { return plain(topic_alter(options, *topic)); };
+  });
+}
+
 void add_topic_delete(CLI::App& parent, const Options& options, Command& chosen) {
   auto* app = parent.add_subcommand("delete", "Delete topics with all their records.");
   auto topics = std::make_shared<TopicDeleteOptions>();
@@ -115,7 +134,7 @@ void add_topic_delete(CLI::App& parent, const Options& options, Command& chosen)
 }
 
 void add_topic(CLI::App& root, const Options& options, Command& chosen) {
-  auto* app = root.add_subcommand("topic", "Create, list, describe and delete topics.");
+  auto* app = root.add_subcommand("topic", "Create, list, describe, alter and delete topics.");
   app->require_subcommand(1);
   add_topic_create(*app, options, chosen);
   auto* list = app->add_subcommand("list", "List topics: name, number of partitions, id.");
@@ -131,6 +150,7 @@ void add_topic(CLI::App& root, const Options& options, Command& chosen) {
   describe->callback([&options, &chosen, name] {
     chosen = [&options, name] { return plain(topic_describe(options, *name)); };
   });
+  add_topic_alter(*app, options, chosen);
   add_topic_delete(*app, options, chosen);
 }
 

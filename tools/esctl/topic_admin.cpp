@@ -1,4 +1,4 @@
-// topic create, topic delete.
+// topic create, topic alter, topic delete.
 #include <fmt/format.h>
 
 #include <cstdio>
@@ -8,6 +8,7 @@
 #include "commands.h"
 #include "esc/wire/api/create_topics.h"
 #include "esc/wire/api/delete_topics.h"
+#include "esc/wire/api/incremental_alter_configs.h"
 #include "json.h"
 #include "outcome.h"
 
@@ -68,6 +69,37 @@ Status topic_create(const Options& options, const TopicCreateOptions& topic) {
                                         answer.error_message.value_or("")));
   }
   print_created(options, topic, existed ? -1 : answer.num_partitions, existed);
+  return {};
+}
+
+Status topic_alter(const Options& options, const TopicAlterOptions& topic) {
+  using Request = wire::IncrementalAlterConfigsRequest;
+  constexpr std::int8_t kTopic = 2;
+  constexpr std::int8_t kDelete = 1;
+  std::vector<Request::Resource::Config> configs;
+  for (const Config& config : parse_configs(topic.set)) configs.push_back({config.name, 0, config.value});
+  for (const std::string& key : topic.removed) configs.push_back({key, kDelete, std::nullopt});
+  if (configs.empty()) return fail(Errc::invalid_argument, "nothing to change: give --set or --default");
+  auto client = connect_controller(options.addresses(), options.deadline());
+  if (!client) return std::unexpected(client.error());
+  const Request::Resource wanted{.resource_type = kTopic, .resource_name = topic.name, .configs = configs};
+  const Request request{.resources = {&wanted, 1}, .validate_only = topic.validate_only};
+  const auto reply = client->call<wire::IncrementalAlterConfigsResponse>(request);
+  if (!reply) return std::unexpected(reply.error());
+  if (reply->message.responses.size() != 1) return fail(Errc::corruption, "the answer names no topic");
+  const auto& answer = reply->message.responses.front();
+  if (answer.error_code != wire::ErrorCode::none) {
+    return std::unexpected(server_error(fmt::format("cannot change topic {}", topic.name), answer.error_code,
+                                        answer.error_message.value_or("")));
+  }
+  if (options.output == Output::json) {
+    Json json = Json::object();
+    json.set("topic", topic.name).set("changed", !topic.validate_only);
+    json.set("validated_only", topic.validate_only);
+    fmt::print("{}\n", json.text());
+  } else {
+    fmt::print("Topic {} {}.\n", topic.name, topic.validate_only ? "can be changed" : "changed");
+  }
   return {};
 }
 

@@ -160,6 +160,8 @@ class Broker {
   void finish_later(FetchCall& call);
   // Produce calls that met a full ring, in order.
   void block(ProduceCall& call);
+  // Committed, but some topic asks for more replicas than a majority.
+  void await_replicas(ProduceCall& call);
   [[nodiscard]] bool has_blocked() const { return !blocked_.empty(); }
   // Fetches waiting for response memory.
   void wait_for_response_memory(Request& request, void (*retry)(Broker&, Request&));
@@ -214,6 +216,7 @@ class Broker {
   std::size_t requests_in_use_ = 0;
   std::vector<std::uint32_t> loan_references_;  // by receive buffer
   IntrusiveList<ProduceCall> blocked_;
+  IntrusiveList<ProduceCall> replicating_;
   IntrusiveList<Call> finishing_;
   struct ResponseWaiter {
     Request* request = nullptr;

@@ -22,6 +22,8 @@ struct TopicSettings {
   std::int64_t retention_bytes = -1;        // per partition; -1: no limit
   std::int64_t segment_bytes = 64 * kMiB;
   std::int64_t max_message_bytes = 1'048'588;
+  std::int64_t min_insync_replicas = 1;  // beyond the majority that commits; of acks=all only
+  bool log_append_time = false;          // records carry the time of their append instead of the producer's
   // Records whose event id was committed in this time, in the same partition, are dropped; -1: none are.
   std::int64_t dedup_window_ms = -1;
   std::int64_t dedup_window_bytes = 256 * kMiB;  // of memory and files for ids, per partition
@@ -35,6 +37,11 @@ using TopicOverrides = std::vector<std::pair<std::string, std::string>>;
 
 // Applies one key; the message says what is accepted.
 [[nodiscard]] Status apply_override(TopicSettings& settings, std::string_view key, std::string_view value);
+// The overrides of an existing topic after a change: `set` over `before` (or, with `replaces_all`, instead of
+// it), without `removed`. Refused by name: what cannot be set, or not on a topic that exists.
+[[nodiscard]] Result<TopicOverrides> change_overrides(const TopicOverrides& before, const TopicOverrides& set,
+                                                      const std::vector<std::string>& removed,
+                                                      bool replaces_all);
 // Overrides from the log were checked before they were proposed.
 [[nodiscard]] TopicSettings resolve(const TopicSettings& defaults, const TopicOverrides& overrides);
 

@@ -25,7 +25,7 @@ namespace esc::peer {
 inline constexpr std::size_t kHelloBytes = 64;
 inline constexpr std::size_t kChallengeBytes = 96;
 inline constexpr std::size_t kConfirmBytes = 48;
-inline constexpr std::size_t kNonceBytes = 32;
+inline constexpr std::size_t kNonceBytes = 24;
 inline constexpr std::size_t kProofBytes = 32;
 
 using Nonce = std::array<std::byte, kNonceBytes>;
@@ -54,6 +54,7 @@ struct Hello {
   NodeId to{};
   GroupId group{};
   std::uint64_t cluster_id = 0;
+  std::uint64_t incarnation = 0;  // of the dialler's data of this group
   Nonce nonce{};
   bool operator==(const Hello&) const = default;
 };
@@ -63,7 +64,8 @@ struct Challenge {
   std::uint16_t version = 0;      // chosen; 0 with a refusal
   std::uint16_t version_min = 0;  // what the acceptor speaks
   std::uint16_t version_max = 0;
-  std::uint64_t cluster_id = 0;  // the acceptor's
+  std::uint64_t cluster_id = 0;   // the acceptor's
+  std::uint64_t incarnation = 0;  // of the acceptor's data; 0 with a refusal
   Nonce nonce{};
   Proof proof{};
   bool operator==(const Challenge&) const = default;

@@ -44,7 +44,8 @@ struct LinkOptions {
   std::string cluster_name;  // for messages
   NodeId self{};
   GroupId group{};
-  std::string secret;  // any bytes; authentication is as good as its entropy
+  std::uint64_t incarnation = 0;  // of this node's data of the group; peers learn it in the handshake
+  std::string secret;             // any bytes; authentication is as good as its entropy
   std::uint16_t version_min = kProtocolVersion;
   std::uint16_t version_max = kProtocolVersion;
   std::uint32_t payload_bytes_max = 1152 * 1024;  // a WAL frame of 1 MiB and some
@@ -113,6 +114,8 @@ class Links {
   void accept(const Hello& hello, io::AcceptedSocket socket);
 
   [[nodiscard]] bool up(NodeId node) const;
+  // Which incarnation of its data the peer has said to be, of a link that is up; otherwise 0.
+  [[nodiscard]] std::uint64_t incarnation(NodeId node) const;
   // Up, and no send in flight.
   [[nodiscard]] bool can_send(NodeId node) const;
   // Only when can_send(). 1 to kMessagesPerSend messages, in this order; payloads of at most

@@ -42,6 +42,9 @@ enum class Plant : std::uint8_t {
   conflict_off_by_one,     // keeps the first conflicting entry of a follower
   vote_without_log_check,  // votes for candidates with a shorter log
   prefix_unchecked,        // appends without looking at prev_term
+  progress_outlives_disk,  // what a member had acknowledged still counts when its data are of another
+                           // incarnation
+  learner_counted,         // acknowledgements of learners count for commits
 };
 
 struct Config {
@@ -68,7 +71,8 @@ struct Restored {
   Index last_index{};               // snapshot_index when the log is empty
   Index commit{};                   // as far as known, at least snapshot_index
   Index applied{};                  // at most commit
-  Configuration configuration{};    // in force at snapshot_index (or bootstrap)
+  // In force at snapshot_index (or bootstrap). No voters: not known yet, the log or a snapshot will tell.
+  Configuration configuration{};
   std::span<const ConfigurationEntry> configurations{};  // entries in the log, ascending
 };
 

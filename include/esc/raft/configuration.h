@@ -19,13 +19,29 @@ inline constexpr std::size_t kVotersMax = 7;
 inline constexpr std::size_t kLearnersMax = 4;
 inline constexpr std::size_t kPeersMax = kVotersMax + kLearnersMax - 1;
 
+// Which life of a node's data is meant: drawn at random when its directory is created. Whoever comes back
+// under an old id with an empty disk is somebody else: it has forgotten votes and entries that it
+// acknowledged.
+using Incarnation = Strong<struct IncarnationTag, std::uint64_t>;  // 0: not told apart (a group of one node)
+
+struct MemberIncarnation {
+  NodeId node{};
+  Incarnation incarnation{};
+  friend bool operator==(const MemberIncarnation&, const MemberIncarnation&) = default;
+};
+
 struct Configuration {
   FixedVector<NodeId, kVotersMax> voters;      // ascending
   FixedVector<NodeId, kLearnersMax> learners;  // ascending, disjoint from voters
+  // Of members only, ascending; whoever is not named has incarnation 0.
+  FixedVector<MemberIncarnation, kPeersMax + 1> incarnations;
 
   [[nodiscard]] bool is_voter(NodeId node) const;
   [[nodiscard]] bool is_learner(NodeId node) const;
   [[nodiscard]] bool contains(NodeId node) const { return is_voter(node) || is_learner(node); }
+  [[nodiscard]] Incarnation incarnation_of(NodeId node) const;
+  // Adds, changes, or with 0 removes.
+  void set_incarnation(NodeId node, Incarnation incarnation);
   // How many voters make a majority.
   [[nodiscard]] std::size_t majority() const { return voters.size() / 2 + 1; }
 
@@ -36,15 +52,17 @@ enum class ChangeKind : std::uint8_t {
   add_learner,  // a new member starts here; it cannot vote before it has caught up
   promote,      // a learner that has caught up becomes a voter
   remove,       // a voter or a learner leaves
+  replace,      // a voter or a learner starts anew as a learner: its data are of another incarnation
 };
 
 struct ConfigurationChange {
   ChangeKind kind = ChangeKind::add_learner;
   NodeId node{};
+  Incarnation incarnation{};  // add_learner, replace
 };
 
-// The configuration after one change. invalid_argument when it makes no sense (adding a member,
-// promoting a stranger, removing the last voter), too_large when a limit above is reached.
+// The configuration after one change. invalid_argument when it makes no sense (adding a member, promoting a
+// stranger, removing the last voter, replacing by the same), too_large when a limit above is reached.
 [[nodiscard]] std::expected<Configuration, Errc> change(const Configuration& from, ConfigurationChange what);
 
 // A configuration with the index of the entry that carries it (0 or the snapshot's for the base).

@@ -7,6 +7,7 @@
 
 #include "esc/base/ids.h"
 #include "esc/base/units.h"
+#include "esc/raft/configuration.h"
 
 namespace esc::raft {
 
@@ -42,6 +43,7 @@ enum class ProgressState : std::uint8_t {
 
 struct Progress {
   NodeId node;
+  Incarnation incarnation;  // of its data: what follows is void for another one
   ProgressState state = ProgressState::probe;
   Index match;                       // durable at the peer and equal to ours: counts for commit
   Index received;                    // known to have arrived (at least match)

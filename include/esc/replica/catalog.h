@@ -46,6 +46,11 @@ class Catalog {
   static void encode_add_partitions(const TopicId& id, const std::vector<PartitionAssignment>& added,
                                     std::vector<std::byte>& out);
 
+  // The whole of a topic's configuration from now on.
+  static void encode_set_overrides(const TopicId& id,
+                                   const std::vector<std::pair<std::string, std::string>>& overrides,
+                                   std::vector<std::byte>& out);
+
   // Applies a committed command; ignored when `index` has been applied already, or when it lost a race
   // (a second creation of the same name, a deletion of what is gone).
   CatalogChange apply(Index index, ByteView command);

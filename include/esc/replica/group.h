@@ -40,6 +40,7 @@ struct GroupOptions {
   GroupId id{0};
   NodeId node{1};
   // Voters of a new group (static bootstrap), afterwards the log says who they are. Empty: only this node.
+  // With `peers`, a new group waits until all of them are there and new, too (docs/decisions/0017).
   raft::Configuration members{};
   raft::Timeouts timeouts{};
   std::uint64_t cluster_id = 0;
@@ -128,6 +129,7 @@ struct Appended {
   // first record).
   bool duplicate = false;
   std::uint32_t dropped = 0;  // records whose event ids were seen before
+  WallMs append_time = -1;    // what the records were stamped with, where the topic says so
 };
 
 // Of all partitions.
@@ -146,8 +148,10 @@ struct ForgottenIds {
   bool operator==(const ForgottenIds&) const = default;
 };
 
+class Admission;
 class Checkpointer;
 class Deduper;
+class Membership;
 class PeerSender;
 class ProducerOverlay;
 class ProducerTable;
@@ -270,9 +274,13 @@ class Group final : private peer::LinkHandler {
   [[nodiscard]] const GroupStats& stats() const { return stats_; }
   [[nodiscard]] const wal::Log& wal() const { return *wal_; }
   [[nodiscard]] const raft::Core& core() const { return *core_; }
+  // Of the data here; 0 in a group of one node.
+  [[nodiscard]] raft::Incarnation incarnation() const;
 
  private:
+  friend class Admission;
   friend class Checkpointer;
+  friend class Membership;
   friend class SnapshotFetch;
   friend class SnapshotSource;
   struct ApplyOp;
@@ -317,6 +325,7 @@ class Group final : private peer::LinkHandler {
   void copy_entry(const logfmt::EntryView& entry, Term term, const raft::WriteMark& mark);
   void reset_log(const raft::LogWrite& write, const raft::WriteMark& mark);
   void on_configuration(const raft::ConfigurationEntry& entry);
+  void found(const raft::Configuration& members);
   static void on_reset_saved(void* context, Errc code);
 
   // group_links.cpp: messages from and to the other members
@@ -405,6 +414,8 @@ class Group final : private peer::LinkHandler {
   void truncate_replayed(Index from, Replay& replay);
   void discard_replayed(Replay& replay);
   [[nodiscard]] raft::Configuration initial_members() const;
+  [[nodiscard]] Status open_membership(const wal::RecoveryReport& report, const Checkpoint& checkpoint);
+  void make_core(const raft::Restored& restored);
   [[nodiscard]] Status make_room(const std::function<void()>& pump);
   [[nodiscard]] Status replay_frame(const wal::RecoveredFrame& frame, Replay& replay);
   [[nodiscard]] Status replay_entry(const logfmt::EntryView& entry, Term term, Replay& replay);
@@ -421,6 +432,8 @@ class Group final : private peer::LinkHandler {
   std::unique_ptr<raft::Core> core_;
   std::unique_ptr<peer::Links> links_;  // null in a group of one
   std::vector<std::unique_ptr<PeerSender>> senders_;
+  std::unique_ptr<Membership> membership_;  // null in a group of one
+  std::unique_ptr<Admission> admission_;    // likewise
   raft::Effects effects_;
   FrameRing ring_;
   std::unique_ptr<Checkpointer> checkpointer_;
@@ -467,6 +480,7 @@ class Group final : private peer::LinkHandler {
   std::unique_ptr<SnapshotFetch> fetch_;    // under way
   std::unique_ptr<SnapshotSource> source_;  // null in a group of one
   raft::WriteMark reset_mark_;
+  bool resetting_ = false;  // the log, after a snapshot; the next snapshot waits for it
   Term noop_term_;
   Index noop_index_;  // leading_ turns true when this is applied
   bool leading_ = false;

@@ -8,6 +8,7 @@
 // Threading: one core. Owned by its Group.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <memory>
@@ -91,7 +92,10 @@ class Partition : public ListNode<Partition> {
   [[nodiscard]] Offset next_offset() const { return next_offset_; }
   // One past the last committed record: what consumers may read.
   [[nodiscard]] Offset high_watermark() const { return high_watermark_; }
-  [[nodiscard]] Offset log_start_offset() const { return log_->log_start_offset(); }
+  // Committed; the files may still have what lies before it.
+  [[nodiscard]] Offset log_start_offset() const {
+    return std::max(log_->log_start_offset(), log_start_wanted_);
+  }
   [[nodiscard]] bool deleted() const { return deleted_; }
 
   [[nodiscard]] const Retention& retention() const { return retention_; }

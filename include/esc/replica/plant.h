@@ -15,6 +15,8 @@ enum class Plant : std::uint8_t {
   replay_applies_uncommitted,    // takes everything durable for committed at the start
   checkpoint_past_durable,       // lets the checkpoint cover what the own log does not have yet
   checkpoint_without_sync,       // writes the checkpoint without syncing the segment files
+  incarnation_ignored,           // answers count and messages go by node id, whoever has its disk now
+  blank_disk_is_member,          // a blank group takes part at once under its old id
   offsets_kept_at_step_down,     // does not take back the offsets of what was not committed
   producers_not_in_checkpoint,   // forgets idempotent producers with every restart and snapshot
   duplicate_without_commit,      // acknowledges a repeated batch before the original is committed

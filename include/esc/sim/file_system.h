@@ -68,6 +68,8 @@ class FileSystem {
   void corrupt(const std::string& path, std::uint64_t offset, std::uint8_t xor_mask);
   // All handles become invalid.
   void crash(CrashKind kind);
+  // Another, empty disk in the place of this one. Only when nothing is open.
+  void wipe();
   void allow_torn_sectors(bool allow) { torn_sectors_ = allow; }
   // As file systems without O_DIRECT: opening direct_dsync fails with EINVAL.
   void refuse_direct(bool refuse) { refuse_direct_ = refuse; }

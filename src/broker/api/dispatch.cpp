@@ -16,8 +16,10 @@ constexpr wire::ApiKey kImplemented[] = {
     wire::ApiKey::leave_group,       wire::ApiKey::offset_commit,
     wire::ApiKey::offset_fetch,      wire::ApiKey::offset_delete,
     wire::ApiKey::describe_groups,   wire::ApiKey::list_groups,
-    wire::ApiKey::delete_groups,     wire::ApiKey::find_coordinator,
-    wire::ApiKey::init_producer_id,
+    wire::ApiKey::delete_groups,     wire::ApiKey::init_producer_id,
+    wire::ApiKey::alter_configs,     wire::ApiKey::incremental_alter_configs,
+    wire::ApiKey::delete_records,    wire::ApiKey::offset_for_leader_epoch,
+    wire::ApiKey::describe_log_dirs,
 };
 
 void answer_api_versions(Broker& broker, Request& request, wire::ErrorCode code) {
@@ -73,6 +75,11 @@ void handle_request(Broker& broker, Request& request) {
     case wire::ApiKey::list_groups: return handle_list_groups(broker, request);
     case wire::ApiKey::delete_groups: return handle_delete_groups(broker, request);
     case wire::ApiKey::group_lag: return handle_group_lag(broker, request);
+    case wire::ApiKey::alter_configs: return handle_alter_configs(broker, request);
+    case wire::ApiKey::incremental_alter_configs: return handle_incremental_alter_configs(broker, request);
+    case wire::ApiKey::describe_log_dirs: return handle_describe_log_dirs(broker, request);
+    case wire::ApiKey::delete_records: return handle_delete_records(broker, request);
+    case wire::ApiKey::offset_for_leader_epoch: return handle_offset_for_leader_epoch(broker, request);
     case wire::ApiKey::init_producer_id: return handle_init_producer_id(broker, request);
     case wire::ApiKey::node_status: return handle_node_status(broker, request);
     default: return broker.protocol_error(request, "this API is not supported");

@@ -35,8 +35,9 @@ GroupId choose_group(const Broker& broker) {
 void handle_init_producer_id(Broker& broker, Request& request) {
   const auto* asked = broker.decode<wire::InitProducerIdRequest>(request);
   if (asked == nullptr) return;
-  // Fatal in every client, and says what is the case: librdkafka and Java stop with it.
-  if (asked->transactional_id) return answer(broker, request, wire::ErrorCode::unsupported_version, -1);
+  // Final for every client, as FindCoordinator says of transactions.
+  if (asked->transactional_id)
+    return answer(broker, request, wire::ErrorCode::transactional_id_authorization_failed, -1);
   if ((asked->producer_id < 0) != (asked->producer_epoch < 0))
     return answer(broker, request, wire::ErrorCode::invalid_request, -1);
   const auto calls = broker.allocate<ProducerIdCall>(request, 1);

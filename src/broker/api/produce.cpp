@@ -52,6 +52,7 @@ void finish_produce(Broker& broker, Request& request) {
     const bool ok = item.code == wire::ErrorCode::none;
     answer.base_offset = ok ? item.base_offset.value() : -1;
     answer.log_start_offset = ok ? item.log_start.value() : -1;
+    answer.log_append_time_ms = ok ? item.append_time : -1;
     any_error = any_error || !ok;
     if (!ok) broker.metrics().produce_errors.add();
   }
@@ -68,6 +69,24 @@ void finish_produce(Broker& broker, Request& request) {
   broker.respond(request, response);
 }
 
+// A peer that follows and was heard of lately.
+bool in_sync(const raft::Progress& peer, Nanos now) {
+  constexpr Nanos kHeardWithin = kSecond;
+  return peer.state == raft::ProgressState::replicate && now - peer.last_contact <= kHeardWithin;
+}
+
+template <class F>
+std::uint32_t count_replicas(const replica::Group& group, F&& counts) {
+  std::uint32_t replicas = 1;  // this one
+  for (const raft::Progress& peer : group.core().peers()) replicas += counts(peer) ? 1 : 0;
+  return replicas;
+}
+
+void conclude(Broker& broker, ProduceCall& call) {
+  if (replicated(broker, call)) return broker.router().reply(call);
+  broker.await_replicas(call);
+}
+
 void on_committed(replica::CommitWaiter& waiter, Errc code) {
   auto& call = *static_cast<ProduceCall*>(waiter.context);
   if (code != Errc::ok) {
@@ -78,7 +97,7 @@ void on_committed(replica::CommitWaiter& waiter, Errc code) {
       if (item->group == group && open) item->code = to_error_code(code);
     }
   }
-  if (--call.uncommitted == 0) call.owner->router().reply(call);
+  if (--call.uncommitted == 0) conclude(*call.owner, call);
 }
 
 // Everything is appended: wait until each group has committed.
@@ -93,7 +112,7 @@ void await_commits(Broker& broker, ProduceCall& call) {
     waiter.done = &on_committed;
     broker.group(GroupId(id))->wait_committed(waiter);
   }
-  if (--call.uncommitted == 0) broker.router().reply(call);
+  if (--call.uncommitted == 0) conclude(broker, call);
 }
 
 // That a sequence does not follow ends a producer for good, so it must not be the word of a leader that has
@@ -119,6 +138,13 @@ bool append_item(Broker& broker, ProduceCall& call, ProduceItem& item) {
     item.code = wire::ErrorCode::not_leader_or_follower;
     return true;
   }
+  if (item.replicas_min > 1 && group.leading()) {
+    const Nanos now = broker.env().clock.now();
+    if (count_replicas(group, [&](const auto& peer) { return in_sync(peer, now); }) < item.replicas_min) {
+      item.code = wire::ErrorCode::not_enough_replicas;
+      return true;
+    }
+  }
   const bool may_wait = broker.env().clock.now() < call.deadline;
   const auto appended = group.append_batch(*partition, item.batch, item.ids);
   if (!appended) {
@@ -130,6 +156,7 @@ bool append_item(Broker& broker, ProduceCall& call, ProduceItem& item) {
   item.code = wire::ErrorCode::none;  // after a wait for room
   item.base_offset = appended->base_offset;
   item.log_start = partition->log_start_offset();
+  item.append_time = appended->append_time;
   // A repeated batch waits for the original, which may lie before what this request has appended.
   Index& awaited = call.waiters[item.group.value()].index;
   awaited = std::max(awaited, appended->index);
@@ -173,6 +200,7 @@ void prepare_item(Broker& broker, const Request& request, const TopicView* view,
   limits.produce_version = request.header.version;
   limits.batch_bytes_max = static_cast<std::size_t>(view->settings.max_message_bytes);
   limits.set_bytes_max = static_cast<std::size_t>(view->settings.segment_bytes);
+  limits.log_append_time = view->settings.log_append_time;
   limits.now_ms = broker.env().clock.wall_ms();
   const wire::BatchVerdict verdict = wire::validate_produce_batch(records, limits);
   if (!verdict.ok()) {
@@ -180,6 +208,7 @@ void prepare_item(Broker& broker, const Request& request, const TopicView* view,
     message = verdict.reason;
     return;
   }
+  item.replicas_min = static_cast<std::uint32_t>(view->settings.min_insync_replicas);
   item.batch = *records;
   item.record_count = wire::BatchView::parse(item.batch)->record_count();
   if (view->settings.dedup_window_ms <= 0) return;
@@ -232,6 +261,24 @@ bool build_state(Broker& broker, Request& request, const wire::ProduceRequest& p
 
 }  // namespace
 
+bool replicated(Broker& broker, ProduceCall& call) {
+  const bool in_time = broker.env().clock.now() < call.deadline && !broker.shutting_down();
+  bool all = true;
+  for (ProduceItem* item = call.first; item != nullptr; item = item->next) {
+    if (item->replicas_min <= 1 || item->code != wire::ErrorCode::none) continue;
+    const replica::Group& group = *broker.group(item->group);
+    const Index index = call.waiters[item->group.value()].index;
+    const auto has_it = [&](const raft::Progress& peer) { return peer.match >= index; };
+    if (group.leading() && count_replicas(group, has_it) >= item->replicas_min) continue;
+    if (group.leading() && in_time) {
+      all = false;
+    } else {
+      item->code = wire::ErrorCode::not_enough_replicas_after_append;
+    }
+  }
+  return all;
+}
+
 bool resume_produce(Broker& broker, ProduceCall& call) {
   while (call.cursor != nullptr) {
     if (!append_item(broker, call, *call.cursor)) return false;
@@ -257,6 +304,9 @@ void handle_produce(Broker& broker, Request& request) {
     for (ProduceItem& item : state.items) {
       item.code = acks_valid ? wire::ErrorCode::invalid_txn_state : wire::ErrorCode::invalid_required_acks;
     }
+  }
+  if (produce->acks != -1) {
+    for (ProduceItem& item : state.items) item.replicas_min = 1;
   }
   const std::uint32_t cores = broker.router().cores();
   state.calls = broker.allocate<ProduceCall>(request, cores);

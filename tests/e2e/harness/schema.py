@@ -227,6 +227,42 @@ rsp
     error_code int16
     error_message string
 
+api 21 DeleteRecords flex 2
+req
+  topics []
+    name string
+    partitions []
+      index int32
+      offset int64
+  timeout_ms int32
+rsp
+  throttle_time_ms int32
+  topics []
+    name string
+    partitions []
+      index int32
+      low_watermark int64
+      error_code int16
+
+api 23 OffsetForLeaderEpoch flex 4
+req
+  replica_id int32 3+
+  topics []
+    topic string
+    partitions []
+      partition int32
+      current_leader_epoch int32
+      leader_epoch int32
+rsp
+  throttle_time_ms int32
+  topics []
+    topic string
+    partitions []
+      error_code int16
+      partition int32
+      leader_epoch int32
+      end_offset int64
+
 api 22 InitProducerId flex 2
 req
   transactional_id string

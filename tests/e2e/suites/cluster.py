@@ -317,12 +317,12 @@ def a_wrong_secret_or_cluster_id_keeps_a_node_out_and_is_told_on_both_sides(cont
             node.data_dir += f"-{word}"
             node.log_path += f".{word}"
         stranger = cluster[3]
+        cluster.start()  # a new cluster begins with all of its nodes
+        stranger.kill()
         cluster.configure(stranger, **settings)
-        cluster[1].spawn()
-        cluster[2].spawn()
+        if "cluster_id" in settings:
+            stranger.data_dir += "-of-the-other"
         stranger.spawn()
-        cluster[1].wait_ready()
-        cluster[2].wait_ready()
         cluster.create_topic("t", 3)
         check(3 not in cluster.leaders("t"), "the stranger leads")
         cluster.produce("t", 0, [b"x"])
@@ -347,8 +347,9 @@ def no_node_stores_a_record_when_alone(context):
             check(client.produce("t", 0, rec.batch_of([b"x"]), timeout_ms=500)["error_code"] != 0, "acknowledged")
     except (OSError, ProtocolError):
         pass  # it may also refuse to serve
-    cluster[2].spawn()
-    cluster[2].wait_ready()
+    for node in (cluster[2], cluster[3]):  # a new cluster begins with all of its nodes
+        node.spawn()
+        node.wait_ready()
     cluster.create_topic("t", 1)
     check_equal([r.value for r in cluster.read("t", 0)], [], "records from the time alone")
 

@@ -68,7 +68,7 @@ def transactions_are_refused_at_once(context):
     with cluster[1].connect() as client:
         answer = client.call("InitProducerId", 4, {"transactional_id": "payments", "transaction_timeout_ms": 1000,
                                                    "producer_id": -1, "producer_epoch": -1})
-        check_equal((answer["error_code"], answer["producer_id"]), (35, -1), "InitProducerId with a transactional id")
+        check_equal((answer["error_code"], answer["producer_id"]), (53, -1), "InitProducerId with a transactional id")
 
 
 @test(timeout=120, long_timeout=900)

@@ -21,6 +21,8 @@ APIS = {
     "CreateTopics": (2, 7), "DeleteTopics": (1, 6), "CreatePartitions": (0, 3), "DescribeConfigs": (1, 4),
     "DescribeCluster": (0, 1), "InitProducerId": (0, 4), "FindCoordinator": (0, 4), "OffsetCommit": (2, 8),
     "OffsetFetch": (1, 8), "JoinGroup": (0, 9), "SyncGroup": (0, 5), "Heartbeat": (0, 4), "LeaveGroup": (0, 5),
+    "DeleteRecords": (0, 2), "OffsetForLeaderEpoch": (2, 4), "AlterConfigs": (0, 2), "IncrementalAlterConfigs": (0, 1),
+    "DescribeLogDirs": (1, 4),
     "DescribeGroups": (0, 5), "ListGroups": (0, 4), "DeleteGroups": (0, 2), "OffsetDelete": (0, 0),
 }
 # Fields this project leaves to the skipping of unknown tags.

@@ -1,0 +1,41 @@
+// The leader's side of membership: configured nodes whose data are new are taken in, one change at a time.
+// Private to the group.
+//
+//   seen under another incarnation -> learner under the new one (its old self votes no more) -> fed from the
+//   log or by snapshot -> has what was committed before it came -> voter
+//
+// A change waits until the one before is committed, the leader's term has committed something, and a majority
+// of the voters that it leaves is heard from. Threading: the group's core.
+#pragma once
+
+#include <string_view>
+
+#include "esc/base/units.h"
+#include "esc/obs/log.h"
+#include "esc/raft/configuration.h"
+
+namespace esc::replica {
+
+class Group;
+
+class Admission {
+ public:
+  explicit Admission(Group& group) : group_(group) {}
+
+  std::uint32_t do_work(Nanos now);
+
+ private:
+  // Whether something was proposed: one change at a time.
+  bool judge(NodeId node, Nanos now);
+  bool propose(const raft::ConfigurationChange& change, std::string_view cause, std::string_view next);
+  [[nodiscard]] bool majority_without(NodeId node, Nanos now) const;
+  [[nodiscard]] bool caught_up(NodeId node) const;
+
+  Group& group_;
+  Nanos next_check_ = 0;
+  NodeId replaced_last_;  // not again at once: two processes may claim one id
+  Nanos replaced_at_ = 0;
+  obs::LogLimiter wait_limiter_{.burst = 1, .interval = 10 * kSecond};
+};
+
+}  // namespace esc::replica

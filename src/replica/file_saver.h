@@ -1,0 +1,47 @@
+// Writes a small file atomically without blocking its core: temporary name, sync, rename, sync of the
+// directory. One at a time.
+//
+// Threading: one core. Errors: the first one, at the end; a failed write or sync is not retried here.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "esc/base/result.h"
+#include "esc/io/disk.h"
+
+namespace esc::replica {
+
+class FileSaver {
+ public:
+  explicit FileSaver(io::Disk& disk) : disk_(disk) {}
+  FileSaver(const FileSaver&) = delete;
+  FileSaver& operator=(const FileSaver&) = delete;
+
+  [[nodiscard]] bool idle() const { return !busy_; }
+  // Only when idle(). `done` runs from the loop; after success the file has the new contents for good.
+  void save(const std::string& directory, const std::string& name, std::vector<std::byte> contents,
+            void (*done)(void* context, Errc), void* context);
+
+ private:
+  enum class Step : std::uint8_t { open, write, sync, close, rename, sync_directory };
+
+  void submit(Step step);
+  void on_step_done();
+  void finish(Errc code);
+
+  io::Disk& disk_;
+  bool busy_ = false;
+  Step step_ = Step::open;
+  Errc error_ = Errc::ok;
+  io::DiskOp op_;
+  io::FileHandle file_;
+  std::string directory_;
+  std::string path_;
+  std::string temporary_;
+  std::vector<std::byte> contents_;
+  void (*done_)(void* context, Errc) = nullptr;
+  void* context_ = nullptr;
+};
+
+}  // namespace esc::replica

@@ -1,0 +1,154 @@
+"""Topics that exist are administered with a stock client: configuration, deleting records, ends of epochs."""
+
+from harness import records as rec
+from harness.cases import Skip, check, check_equal, eventually, test
+from harness.cluster import Cluster
+
+
+def admin_client(cluster):
+    try:
+        import confluent_kafka.admin
+    except ImportError:
+        raise Skip("python3-confluent-kafka is not installed") from None
+    return confluent_kafka.admin.AdminClient({"bootstrap.servers": cluster.bootstrap, "log_level": 0})
+
+
+def config_of(admin, topic):
+    from confluent_kafka.admin import ConfigResource
+    resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
+    return {k: v.value for k, v in admin.describe_configs([resource])[resource].result(10).items()}
+
+
+@test(timeout=60)
+def confluent_kafka_changes_the_configuration_of_a_topic(context):
+    cluster = Cluster(context).start()
+    cluster.create_topic("t", 3)
+    admin = admin_client(cluster)
+    from confluent_kafka import KafkaException
+    from confluent_kafka.admin import ConfigResource
+
+    def alter(**configs):
+        resource = ConfigResource(ConfigResource.Type.TOPIC, "t")
+        for key, value in configs.items():
+            resource.set_config(key.replace("_", "."), value)
+        admin.alter_configs([resource])[resource].result(10)
+
+    default = config_of(admin, "t")["max.message.bytes"]
+    alter(retention_ms="120000", max_message_bytes="2000", message_timestamp_type="LogAppendTime")
+    eventually(lambda: config_of(admin, "t")["retention.ms"] == "120000", 5, what="the change is told")
+    got = config_of(admin, "t")
+    check_equal((got["max.message.bytes"], got["message.timestamp.type"]), ("2000", "LogAppendTime"), "configuration")
+    try:
+        alter(flush_messages="1")
+        check(False, "an unsupported key was accepted")
+    except KafkaException as error:
+        check("flush.messages" in str(error), f"the refusal does not name the key: {error}")
+
+    def too_large(client):
+        code = client.produce("t", 0, rec.batch_of([b"x" * 3000]))["error_code"]
+        return code if code != 6 else None
+
+    check_equal(cluster.call_leader("t", 0, too_large), 10, "a batch over max.message.bytes")
+    offset = cluster.produce("t", 0, [b"small"])
+    stamped = cluster.read("t", 0)[offset].timestamp
+    check(stamped > 1_600_000_000_000, f"LogAppendTime stamped {stamped}")
+    alter(retention_ms="60000")  # replaces everything
+    eventually(lambda: config_of(admin, "t")["max.message.bytes"] == default, 5)
+    cluster.stop_all()
+    cluster.check_equal_logs()
+
+
+@test(timeout=60)
+def deleted_records_are_gone_on_all_nodes_and_after_a_failover(context):
+    cluster = Cluster(context).start()
+    cluster.create_topic("t", 1)
+    for _ in range(10):
+        cluster.produce("t", 0, [b"a", b"b"])
+
+    def delete(offset):
+        def call(client):
+            answer = client.call("DeleteRecords", 2, {"timeout_ms": 3000, "topics": [
+                {"name": "t", "partitions": [{"index": 0, "offset": offset}]}]})
+            part = answer["topics"][0]["partitions"][0]
+            return part if part["error_code"] != 6 else None
+        part = cluster.call_leader("t", 0, call)
+        return part["error_code"], part["low_watermark"]
+
+    def start(client):
+        answer = client.list_offset("t", 0, -2)
+        return answer["offset"] if answer["error_code"] == 0 else None
+
+    check_equal(delete(7), (0, 7), "answer")
+    check_equal(cluster.call_leader("t", 0, start), 7, "log start")
+    check_equal(delete(21), (1, -1), "beyond the end")
+    victim = cluster[cluster.leaders("t")[0]]
+    victim.kill()
+    check_equal(cluster.call_leader("t", 0, start), 7, "log start at the next leader")
+    check_equal(delete(-1), (0, 20), "everything")
+    victim.spawn()
+    victim.wait_ready()
+    check_equal(cluster.call_leader("t", 0, start), 20, "log start")
+    cluster.stop_all()
+
+
+@test(timeout=60)
+def the_ends_of_leader_epochs_survive_failovers_and_restarts(context):
+    cluster = Cluster(context).start()
+    cluster.create_topic("t", 1)
+
+    def epoch(client):
+        part = client.metadata(["t"])["topics"][0]["partitions"][0]
+        return part["leader_epoch"] if part["leader_id"] > 0 else None
+
+    def end(asked):
+        def call(client):
+            answer = client.call("OffsetForLeaderEpoch", 4, {"replica_id": -1, "topics": [
+                {"topic": "t", "partitions": [{"partition": 0, "current_leader_epoch": -1, "leader_epoch": asked}]}]})
+            part = answer["topics"][0]["partitions"][0]
+            return part if part["error_code"] == 0 else None
+        part = cluster.call_leader("t", 0, call)
+        return part["leader_epoch"], part["end_offset"]
+
+    cluster.produce("t", 0, [b"1", b"2", b"3"])
+    first = cluster.call_leader("t", 0, epoch)
+    check_equal(end(first), (first, 3), "while it lasts")
+    victim = cluster[cluster.leaders("t")[0]]
+    victim.kill()
+    cluster.produce("t", 0, [b"4"])
+    check_equal(end(first), (first, 3), "at the next leader")
+    victim.spawn()
+    victim.wait_ready()
+    cluster.stop_all()
+    for node in cluster.nodes:
+        node.spawn()
+    for node in cluster.nodes:
+        node.wait_ready()
+    check_equal(end(first), (first, 3), "after a restart of all")
+    check_equal(end(first - 1)[1], 0, "an epoch before the first record")
+    check_equal(end(100000), (-1, -1), "an epoch to come")
+    cluster.stop_all()
+
+
+@test(timeout=60)
+def min_insync_replicas_refuses_when_too_few_follow(context):
+    cluster = Cluster(context).start()
+    cluster.create_topic("all", 1, {"min.insync.replicas": "3"})
+    cluster.create_topic("two", 1, {"min.insync.replicas": "2"})
+
+    def produce(topic, acks=-1, wanted=(0,)):
+        def call(client):
+            code = client.produce(topic, 0, rec.batch_of([b"x"]), acks=acks, timeout_ms=2000)["error_code"]
+            return code if code in wanted else None
+        return cluster.call_leader(topic, 0, call)
+
+    check_equal((produce("all"), produce("two")), (0, 0), "with three nodes")
+    leaders = {cluster.leaders(t)[0] for t in ("all", "two")}
+    victim = next((n for n in cluster.nodes if n.number not in leaders), cluster[1])
+    victim.kill()
+    produce("all", wanted=(19,))
+    check_equal(produce("all", acks=1), 0, "acks=1 asks for no replicas")
+    check_equal(produce("two"), 0, "two of three are enough")
+    victim.spawn()
+    victim.wait_ready()
+    produce("all")
+    cluster.stop_all()

@@ -1,0 +1,79 @@
+"""Disks that are lost or damaged under a node's id: the node comes back as a learner, then as a voter, nothing is lost."""
+
+import shutil
+import time
+
+from harness.cases import check, test
+from harness.cluster import Cluster, Load
+
+
+def taken_in(cluster, node, since, timeout=30):
+    """Every group has promoted `node` to a voter since then: the leaders' logs say so."""
+    deadline, missing = time.monotonic() + timeout, []
+    while time.monotonic() < deadline:
+        text = "".join(other.log(False)[since.get(other.number, 0):] for other in cluster.nodes)
+        missing = [g for g in range(cluster.groups)
+                   if not any(f"member_change group={g} change=promote node={node.number} " in line
+                              for line in text.splitlines())]
+        if not missing:
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"node {node.number} is no voter again in groups {missing}: {node.log_tail()}")
+
+
+def log_ends(cluster):
+    return {node.number: len(node.log(False)) for node in cluster.nodes}
+
+
+@test(timeout=90, long_timeout=900)
+def a_blank_disk_under_an_old_id_rejoins(context):
+    cluster = Cluster(context).start()
+    load = Load(cluster)
+    load.wait_progress()
+    for number in range(9 if context.long else 2):
+        leaders = cluster.leaders("load")
+        victim = cluster[leaders[0]] if number % 2 else next(
+            (n for n in cluster.nodes if n.number not in leaders), cluster[3])
+        load.run(0.5)
+        victim.kill()
+        shutil.rmtree(victim.data_dir)
+        load.wait_progress(what="acknowledgements by the other two")
+        since = log_ends(cluster)
+        victim.spawn()
+        victim.wait_ready()
+        taken_in(cluster, victim, since)
+        load.run(0.5)
+    # It counts: with another node gone the two are a majority that has everything.
+    other = next(n for n in cluster.nodes if n is not victim)
+    other.kill()
+    load.wait_progress(what="acknowledgements by the replaced node and one other")
+    other.spawn()
+    other.wait_ready()
+    load.run(0.5)
+    load.finish()
+
+
+@test(timeout=60)
+def a_blank_disk_and_a_node_that_missed_the_news_elect_nobody(context):
+    """One node holds an acknowledged event, one was away, one has lost it with its disk."""
+    cluster = Cluster(context).start()
+    cluster.create_topic("t", 3)
+    away = cluster[3]
+    away.kill()
+    cluster.produce("t", 0, [b"acknowledged"])
+    time.sleep(0.3)
+    holder = cluster[cluster.leaders("t", avoid=(3,))[0]]
+    blank = next(n for n in cluster.nodes if n not in (holder, away))
+    holder.kill()
+    blank.kill()
+    shutil.rmtree(blank.data_dir)
+    away.spawn()
+    blank.spawn()
+    time.sleep(3)
+    check("group_leading" not in blank.log() and "group_leading" not in away.log(), "they have elected a leader")
+    check(blank.wait_log("group_waits", 5), f"the blank node does not say what it waits for: {blank.log_tail()}")
+    holder.spawn()
+    for node in cluster.nodes:
+        node.wait_ready()
+    values = [r.value for r in cluster.read("t", 0)]
+    check(values == [b"acknowledged"], f"stored: {values}")
