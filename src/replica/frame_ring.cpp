@@ -33,7 +33,9 @@ bool FrameRing::open_new(std::uint64_t bytes_needed, std::uint64_t reserve_bytes
   // flushes.
   const std::uint64_t useful =
       std::max(bytes_needed, std::min<std::uint64_t>(frame_bytes_max_, memory_.size() / 32));
-  const std::uint64_t skipped = until_end < useful ? until_end : 0;
+  std::uint64_t skipped = until_end < useful ? until_end : 0;
+  const bool must_skip = until_end < bytes_needed;
+  if (!must_skip && bytes_free() < skipped + bytes_needed + reserve_bytes) skipped = 0;
   if (bytes_free() < skipped + bytes_needed + reserve_bytes) return false;
   const std::uint64_t contiguous = skipped != 0 ? memory_.size() : until_end;
   const std::uint64_t room =
@@ -57,6 +59,21 @@ bool FrameRing::open_new(std::uint64_t bytes_needed, std::uint64_t reserve_bytes
   ++frame_back_;
   open_ = true;
   return true;
+}
+
+bool FrameRing::can_take(std::uint64_t payload_bytes) const {
+  std::uint64_t back = back_;
+  if (open_) {
+    const Frame& current = frames_[(frame_back_ - 1) & frame_mask_];
+    const std::uint64_t used = logfmt::kFrameHeaderBytes + current.payload_bytes;
+    if (used + payload_bytes <= current.bytes_reserved) return true;
+    back = current.position + align_up(used, kBlockBytes);  // sealed, it gives back the rest
+  }
+  if (frames_free() == 0) return false;
+  const std::uint64_t needed = align_up(logfmt::kFrameHeaderBytes + payload_bytes, kBlockBytes);
+  const std::uint64_t until_end = memory_.size() - back % memory_.size();
+  const std::uint64_t skipped = until_end < needed ? until_end : 0;
+  return memory_.size() - (back - front_) >= skipped + needed;
 }
 
 FrameRing::Allocation FrameRing::allocate(std::uint32_t body_bytes, std::uint64_t reserve_bytes) {

@@ -286,10 +286,11 @@ void Group::on_hard_state_saved(void* context, Errc code) {
   }
 }
 
-// Drops the oldest frames until `bytes_wanted` and some records are free, or the next one is still needed.
-void Group::reclaim(std::uint64_t bytes_wanted) {
+// Drops the oldest frames until what is wanted and some records are free, or the next one is still needed.
+void Group::reclaim(std::uint64_t bytes_wanted, std::uint64_t entries_wanted, std::uint64_t frames_wanted) {
   const std::uint64_t limit = pinned_frame();
-  while (ring_.bytes_free() < bytes_wanted || ring_.crowded()) {
+  while (ring_.bytes_free() < bytes_wanted || ring_.entries_free() < entries_wanted ||
+         ring_.frames_free() < frames_wanted || ring_.crowded()) {
     const bool dropped = ring_.reclaim_one(limit, [this](EntryRecord& record) {
       Partition* partition = record.partition;
       if (partition == nullptr) return;

@@ -16,6 +16,17 @@ namespace {
 constexpr Nanos kSlowSendWhenCrowded = 100 * kMillisecond;
 constexpr Nanos kHandoverMax = 2 * kSecond;
 
+// The first entries of a term, and changes of the members.
+bool has_no_batch(ByteView payload) {
+  logfmt::EntryReader reader(payload);
+  while (const auto entry = reader.next()) {
+    if (entry->header.kind != logfmt::EntryKind::noop &&
+        entry->header.kind != logfmt::EntryKind::configuration)
+      return false;
+  }
+  return true;
+}
+
 // Whether the payload is exactly the entries that the message announces.
 bool announces(const raft::AppendEntries& append, ByteView payload) {
   logfmt::EntryReader reader(payload);
@@ -111,11 +122,19 @@ void Group::on_sent(NodeId peer) {
 }
 
 // Room for all of it now: the core takes a message as a whole. Entries that do not fit are dropped;
-// heartbeats tell the leader, who sends them again.
+// heartbeats tell the leader, who sends them again. What a new leader begins its term with may use the last
+// room: without it nothing that fills the ring can be committed.
 bool Group::room_for(ByteView entries, std::uint32_t count) {
+  constexpr std::uint64_t kEntriesSpare = 64;
+  constexpr std::uint64_t kFramesSpare = 8;
   const std::uint64_t bytes = entries.size() + 2 * std::uint64_t{ring_.frame_bytes_max()};
-  if (ring_.bytes_free() < bytes || ring_.crowded()) reclaim(bytes);
-  return ring_.bytes_free() >= bytes && ring_.entries_free() >= count + 64 && ring_.frames_free() >= 8;
+  const auto spacious = [&] {
+    return ring_.bytes_free() >= bytes && ring_.entries_free() >= count + kEntriesSpare &&
+           ring_.frames_free() >= kFramesSpare;
+  };
+  if (!spacious() || ring_.crowded()) reclaim(bytes, count + kEntriesSpare, kFramesSpare);
+  if (has_no_batch(entries)) return ring_.can_take(entries.size()) && ring_.entries_free() >= count;
+  return spacious();
 }
 
 void Group::on_message(const raft::Message& message, ByteView payload) {

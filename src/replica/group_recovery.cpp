@@ -149,7 +149,7 @@ Status Group::recover(const std::function<void()>& pump) {
   if (Status status = commit_replayed(committed); !status) return status;
   // The coming term needs room for its first entry.
   reclaim(ring_.frame_bytes_max());
-  while (ring_.bytes_free() < ring_.frame_bytes_max() || ring_.crowded()) {
+  while (!ring_.can_take(logfmt::kEntryHeaderBytes) || ring_.entries_free() == 0) {
     if (Status status = make_room(pump); !status) return status;
   }
   if (Status status = open_membership(report, checkpoint); !status) return status;
@@ -277,9 +277,14 @@ Status Group::make_room(const std::function<void()>& pump) {
 
 Status Group::replay_entry(const logfmt::EntryView& entry, Term term, Replay& replay) {
   if (!ring_.open_has_room(entry.header.size)) finish_replayed_frame();
-  while (!room_for(entry.body, 1)) {
+  // What was held when the process ended is held again: a reserve that is kept in service is not kept here.
+  const std::uint64_t bytes = logfmt::entry_bytes(entry.header.size);
+  const auto fits = [&] { return ring_.can_take(bytes) && ring_.entries_free() > 0; };
+  if (ring_.crowded() || !fits()) reclaim(2 * std::uint64_t{ring_.frame_bytes_max()});
+  while (!fits()) {
     finish_replayed_frame();
-    if (room_for(entry.body, 1)) break;
+    reclaim(2 * std::uint64_t{ring_.frame_bytes_max()});
+    if (fits()) break;
     if (Status status = make_room(replay.pump); !status) return status;
   }
   copy_entry(entry, term, {});

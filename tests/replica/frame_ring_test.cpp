@@ -48,6 +48,30 @@ TEST(FrameRing, entries_of_one_frame_lie_behind_each_other) {
   EXPECT_EQ(ring.open_frame().entries, 2u);
 }
 
+// Whatever the ring has been through: the answer is what allocate() then does.
+TEST(FrameRing, says_beforehand_whether_it_can_take_an_entry) {
+  AlignedMemory memory(256 * 1024);
+  FrameRing ring(memory.span(), kFrameBytes);
+  Prng prng(11);
+  std::uint32_t refused = 0;
+  for (int step = 0; step < 20'000; ++step) {
+    const auto body =
+        static_cast<std::uint32_t>(prng.chance(1, 4) ? prng.between(8'000, 60'000) : prng.between(0, 3'000));
+    const bool expected = ring.can_take(logfmt::entry_bytes(body)) && ring.entries_free() > 0;
+    if (!ring.open_has_room(body)) ring.seal();
+    const bool taken = ring.allocate(body, 0).entry != nullptr;
+    ASSERT_EQ(taken, expected) << "step " << step << ", body of " << body;
+    if (prng.chance(1, 5)) ring.seal();
+    if (taken) continue;
+    ++refused;
+    settle(ring);
+    for (std::int64_t drop = prng.between(1, 8); drop > 0; --drop) {
+      (void)ring.reclaim_one(UINT64_MAX, [](EntryRecord&) {});
+    }
+  }
+  EXPECT_GT(refused, 100u);
+}
+
 TEST(FrameRing, a_full_ring_is_back_pressure_and_reclaiming_makes_room) {
   AlignedMemory memory(256 * 1024);
   FrameRing ring(memory.span(), kFrameBytes);

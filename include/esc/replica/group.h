@@ -309,7 +309,7 @@ class Group final : private peer::LinkHandler {
   static void on_frame_written(wal::FrameWrite& write, Errc code);
   void save_hard_state(const PendingHardState& pending);
   static void on_hard_state_saved(void* context, Errc code);
-  void reclaim(std::uint64_t bytes_wanted);
+  void reclaim(std::uint64_t bytes_wanted, std::uint64_t entries_wanted = 0, std::uint64_t frames_wanted = 0);
   void enter_failed(const std::string& what);
 
   // group_core.cpp: what the core is told and what it wants done
