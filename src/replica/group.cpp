@@ -351,6 +351,8 @@ Nanos Group::next_deadline() const {
   if (ring_.has_open() && wal_->can_write(kBlockBytes)) {
     deadline = std::min(deadline, open_since_ + options_.batch_delay);
   }
+  if (fetch_ != nullptr)
+    deadline = std::min(deadline, std::max(fetch_->next_deadline(), now_ + kMillisecond));
   if (unapplied_bytes_ > 0) deadline = std::min(deadline, now_ + 20 * kMillisecond);
   if (links_ != nullptr) deadline = std::min(deadline, links_->next_deadline());
   return std::min(deadline, std::max(core_->next_deadline(), now_ + kMillisecond));

@@ -85,6 +85,13 @@ std::uint32_t SnapshotFetch::do_work(Nanos now) {
   ESC_UNREACHABLE("phase");
 }
 
+Nanos SnapshotFetch::next_deadline() const {
+  if (waiting_) return asked_at_ + kAskAgainAfter + 1;
+  const bool paced = phase_ == Phase::state || phase_ == Phase::records || phase_ == Phase::ids;
+  const bool writing = appending_ || writing_ids_;
+  return paced && !writing ? not_before_ : kNever;
+}
+
 void SnapshotFetch::on_state(ByteView payload, std::uint64_t tag) {
   const auto message = decode_state(payload);
   if (phase_ != Phase::state || !waiting_ || tag != tag_ || !message || message->offset != state_.size())

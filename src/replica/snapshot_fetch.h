@@ -27,6 +27,9 @@ class SnapshotFetch {
   SnapshotFetch(Group& group, const raft::SnapshotRequest& request);
 
   std::uint32_t do_work(Nanos now);
+  // do_work has something to do by then even if nothing happens; kNever: it waits for something to happen.
+  [[nodiscard]] Nanos next_deadline() const;
+  static constexpr Nanos kNever = INT64_MAX;
   void on_state(ByteView payload, std::uint64_t tag);
   void on_records(ByteView payload, std::uint64_t tag);
   void on_ids(ByteView payload, std::uint64_t tag);

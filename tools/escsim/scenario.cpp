@@ -31,7 +31,8 @@ void choose_sizes(Scenario& s, Prng& prng) {
   s.checkpoint_bytes = std::uint64_t{32 * 1024} << prng.below(4);
   s.retain_bytes = std::uint64_t{16 * 1024} << prng.below(6);
   s.rebalance_after = prng.chance(1, 2) ? prng.between(200, 3000) * kMillisecond : 0;
-  s.recovery_bytes_per_second = std::uint64_t{512 * 1024} << prng.below(6);
+  // Slower, and what a run produces does not get to a node with a blank disk before the run must end.
+  s.recovery_bytes_per_second = std::max(std::uint64_t{512 * kKiB} << prng.below(6), 2 * kMiB);
   s.batch_events_max = static_cast<std::uint32_t>(prng.between(1, 32));
   s.batch_delay = prng.between(0, 2) * kMillisecond;
   s.in_flight = static_cast<std::uint32_t>(prng.between(1, 5));
