@@ -59,7 +59,7 @@ bool Admission::judge(NodeId node, Nanos now) {
 bool Admission::propose(const raft::ConfigurationChange& change, std::string_view cause,
                         std::string_view next) {
   // The open frame has given out the indexes that it will have.
-  if (!group_.seal_open()) return false;
+  if (!group_.seal_open() || !group_.has_room_to_lead()) return false;
   const auto index = group_.core_->propose_configuration(change, group_.effects_);
   if (!index) return false;
   constexpr std::string_view kNames[] = {"add_learner", "promote", "remove", "replace"};

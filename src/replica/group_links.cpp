@@ -222,6 +222,13 @@ void Group::drop_slow_link(Nanos now) {
   }
 }
 
+// Whoever wins an election writes an entry at once.
+bool Group::has_room_to_lead() {
+  if (ring_.can_take(logfmt::kEntryHeaderBytes) && ring_.entries_free() > 0) return true;
+  reclaim(2 * kBlockBytes, 1, 1);
+  return ring_.can_take(logfmt::kEntryHeaderBytes) && ring_.entries_free() > 0;
+}
+
 // Up to where the WAL may be recycled. In a cluster the last stretch stays for followers that lag a little,
 // at a leader as much as they need, within a limit; whoever lags more gets a snapshot.
 Index Group::releasable() const {
@@ -265,7 +272,7 @@ void Group::rebalance(Nanos now) {
 // A node whose disk is full does not lead as long as somebody else can: producers would be refused.
 void Group::judge_fitness(Nanos now) {
   const bool full = no_space_ || wal_->space() == wal::Space::low;
-  core_->set_electable(!full && fetch_ == nullptr);
+  core_->set_electable(!full && fetch_ == nullptr && has_room_to_lead());
   if (!full) {
     full_since_ = 0;
   } else if (full_since_ == 0) {

@@ -147,9 +147,9 @@ Status Group::recover(const std::function<void()>& pump) {
   const bool all = options_.replica_plant == Plant::replay_applies_uncommitted;
   const Index committed = all ? replay.last_index : std::min(report.commit, replay.last_index);
   if (Status status = commit_replayed(committed); !status) return status;
-  // The coming term needs room for its first entry.
+  // A sole voter begins a term. Others may have given their last room to another's first entry.
   reclaim(ring_.frame_bytes_max());
-  while (!ring_.can_take(logfmt::kEntryHeaderBytes) || ring_.entries_free() == 0) {
+  while (options_.peers.empty() && !has_room_to_lead()) {
     if (Status status = make_room(pump); !status) return status;
   }
   if (Status status = open_membership(report, checkpoint); !status) return status;

@@ -342,6 +342,7 @@ class Group final : private peer::LinkHandler {
   void drop_slow_link(Nanos now);
   void rebalance(Nanos now);
   void judge_fitness(Nanos now);
+  [[nodiscard]] bool has_room_to_lead();
   [[nodiscard]] std::uint64_t pinned_frame() const;
   [[nodiscard]] Index releasable() const;
 
