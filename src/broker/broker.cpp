@@ -323,20 +323,29 @@ std::uint32_t Broker::do_work(Nanos now) {
   return work;
 }
 
-// Only under memory pressure: the clients that hold memory without moving a byte have to go.
+// Only under memory pressure: the clients that hold memory without moving a byte have to go, the largest
+// first. Whoever holds little may itself be waiting for what the others hold.
 void Broker::evict_stalled(Nanos now) {
   if (memory_waiters_.empty() && response_waiters_.empty()) return;
   if (now < next_eviction_check_) return;
   next_eviction_check_ = now + options_.stall_timeout / 10;
+  const auto held_in_vain = [&](const Connection& connection) -> std::size_t {
+    if (now - connection.last_progress() < options_.stall_timeout) return 0;
+    if (connection.sending()) return connection.sending_bytes();
+    return memory_waiters_.empty() ? 0 : connection.partial_bytes();
+  };
+  std::size_t most = 0;
+  connections_.for_each(
+      [&](const Connection& connection) { most = std::max(most, held_in_vain(connection)); });
   connections_.for_each([&](Connection& connection) {
-    const bool holds = (connection.assembling() && !memory_waiters_.empty()) || connection.sending();
-    if (!holds || now - connection.last_progress() < options_.stall_timeout) return;
+    const std::size_t held = held_in_vain(connection);
+    if (held == 0 || held < most / 2) return;
     metrics_.evictions.add();
     log_.log_limited(
         client_limiter_, obs::Level::warn, "client_evicted",
         {{"client", connection.address()},
          {"reason", connection.sending() ? "does not read its answers" : "does not finish its request"},
-         {"holds_bytes", connection.sending() ? connection.sending_bytes() : connection.partial_bytes()},
+         {"holds_bytes", held},
          {"stalled_ms", (now - connection.last_progress()) / kMillisecond},
          {"evictions_total", metrics_.evictions.value()}});
     connection.close();

@@ -192,6 +192,7 @@ Status LocalCluster::start(std::uint32_t node) const {
     arguments.push_back(set);
   }
   const auto process = start_detached(*program, arguments, log_path(node));
+  if (!process && process.error().code == Errc::closed) return ended(node);
   if (!process) return std::unexpected(process.error());
   return write_pid_file(node_path(node, "escd.pid"), *process);
 }
@@ -220,11 +221,14 @@ std::uint32_t LocalCluster::stop_all(std::chrono::milliseconds patience) const {
 
 Status LocalCluster::check_running() const {
   for (std::uint32_t node = 1; node <= nodes(); ++node) {
-    if (process(node)) continue;
-    return fail(Errc::closed, fmt::format("node {} has ended; the last lines of {} are\n{}", node,
-                                          log_path(node), log_tail(log_path(node), 6)));
+    if (!process(node)) return ended(node);
   }
   return {};
+}
+
+std::unexpected<Error> LocalCluster::ended(std::uint32_t node) const {
+  return fail(Errc::closed, fmt::format("node {} has ended; the last lines of {} are\n{}", node,
+                                        log_path(node), log_tail(log_path(node), 6)));
 }
 
 Status LocalCluster::remove() const {

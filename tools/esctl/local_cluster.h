@@ -65,6 +65,8 @@ class LocalCluster {
   LocalCluster(std::string directory, LocalClusterSettings settings)
       : directory_(std::move(directory)), settings_(std::move(settings)) {}
   [[nodiscard]] std::string node_path(std::uint32_t node, const char* name) const;
+  // A node that ended by itself, with the end of its log.
+  [[nodiscard]] std::unexpected<Error> ended(std::uint32_t node) const;
   [[nodiscard]] Status write_files() const;
   [[nodiscard]] std::string node_config(std::uint32_t node) const;
 

@@ -117,7 +117,7 @@ Result<ProcessIdentity> start_detached(const std::string& program, const std::ve
   const auto process = identify(pid);
   if (process) return *process;
   (void)::waitpid(pid, nullptr, 0);
-  return fail(Errc::io_error, fmt::format("{} ended at once; its log is {}", program, log_path));
+  return fail(Errc::closed, fmt::format("{} ended at once; its log is {}", program, log_path));
 }
 
 Result<std::string> program_beside_own(const std::string& name) {

@@ -37,7 +37,7 @@ struct ProcessIdentity {
 [[nodiscard]] Status write_pid_file(const std::string& path, const ProcessIdentity& process);
 
 // Starts `program` in a session of its own, standard input from /dev/null, both outputs appended to
-// `log_path`.
+// `log_path`. Errc::closed: it started, and ended at once.
 [[nodiscard]] Result<ProcessIdentity> start_detached(const std::string& program,
                                                      const std::vector<std::string>& arguments,
                                                      const std::string& log_path);

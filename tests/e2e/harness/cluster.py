@@ -2,34 +2,17 @@
 
 import hashlib
 import os
-import random
 import signal
-import socket
 import time
 
 from . import records as rec
 from .cases import Skip, check, check_equal
 from .protocol import ProtocolError, RawClient
-from .server import Escd
+from .server import Escd, free_ports
 
 SECRET = "e2e-cluster-secret-0123456789"
 # Small files and quick elections' worth of everything else left as it ships.
 TUNING = "[tuning]\ncores = 1\npin = 'off'\n"
-
-
-def free_ports(count, host="127.0.0.1"):
-    """Below the range from which the kernel takes ports of outgoing connections: a restart finds its own again."""
-    found = []
-    while len(found) < count:
-        port = random.SystemRandom().randrange(12000, 30000)
-        with socket.socket() as probe:
-            try:
-                probe.bind((host, port))
-            except OSError:
-                continue
-        if port not in found:
-            found.append(port)
-    return found
 
 
 class Node(Escd):
@@ -195,6 +178,7 @@ class Cluster:
     def stop_all(self):
         """SIGTERM to all at once; every exit code must be 0."""
         running = self.alive()
+        time.sleep(0.5)  # followers hear of the last commit with a heartbeat; their files are compared afterwards
         for node in running:
             node.process.terminate()
         for node in running:

@@ -2,8 +2,10 @@
 
 import ctypes
 import os
+import random
 import re
 import signal
+import socket
 import subprocess
 import time
 
@@ -19,6 +21,21 @@ class ServerError(Exception):
 
 def _die_with_parent():
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def free_ports(count, host="127.0.0.1"):
+    """Below the range from which the kernel takes ports of outgoing connections: a restart finds its own again."""
+    found = []
+    while len(found) < count:
+        port = random.SystemRandom().randrange(12000, 30000)
+        with socket.socket() as probe:
+            try:
+                probe.bind((host, port))
+            except OSError:
+                continue
+        if port not in found:
+            found.append(port)
+    return found
 
 
 class Escd:
@@ -39,9 +56,8 @@ class Escd:
     def spawn(self, *args, env=None):
         """Starts without waiting; for tests of refused starts use run_to_end."""
         os.makedirs(self.data_dir, exist_ok=True)
-        port_file = os.path.join(self.data_dir, "kafka.port")
-        if self.port is None and os.path.exists(port_file):
-            os.unlink(port_file)
+        if self.port is None:
+            self.port = free_ports(1)[0]
         command = self.command(*args)
         self.log_start = os.path.getsize(self.log_path) if os.path.exists(self.log_path) else 0
         with open(self.log_path, "ab") as log:
@@ -50,7 +66,7 @@ class Escd:
         return self
 
     def command(self, *args):
-        return [self.binary, "--data", self.data_dir, "--kafka", f"127.0.0.1:{self.port or 0}", *args]
+        return [self.binary, "--data", self.data_dir, "--kafka", f"127.0.0.1:{self.port}", *args]
 
     def start(self, *args, env=None, timeout=30):
         self.spawn(*args, env=env)
@@ -62,20 +78,10 @@ class Escd:
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 raise ServerError(f"escd ended with {self.process.returncode} at start: {self.log_tail()}")
-            if self.port is None:
-                self.port = self._read_port()
-            if self.port is not None and self.answers():
+            if self.answers():
                 return
             time.sleep(0.02)
         raise ServerError(f"escd not ready after {timeout} s: {self.log_tail()}")
-
-    def _read_port(self):
-        try:
-            with open(os.path.join(self.data_dir, "kafka.port"), encoding="ascii") as file:
-                text = file.read().strip()
-            return int(text) if text else None
-        except FileNotFoundError:
-            return None
 
     def answers(self, timeout=2.0):
         try:

@@ -8,7 +8,7 @@ import subprocess
 import time
 
 from harness.cases import check, check_equal, eventually, test
-from harness.cluster import free_ports
+from harness.server import free_ports
 from harness.protocol import RawClient
 from harness.records import batch_of
 
