@@ -10,7 +10,25 @@ namespace {
 
 constexpr Nanos kRetryAfter = kSecond;
 
+const char* doing(FileSaver::Step step) {
+  switch (step) {
+    case FileSaver::Step::open: return "creating the checkpoint file";
+    case FileSaver::Step::write:
+    case FileSaver::Step::sync:
+    case FileSaver::Step::close: return "writing the checkpoint file";
+    case FileSaver::Step::rename: return "renaming the checkpoint file";
+    case FileSaver::Step::sync_directory: return "syncing the checkpoint's directory";
+  }
+  ESC_UNREACHABLE("step");
+}
+
 }  // namespace
+
+Checkpointer::Checkpointer(Group& group) : group_(group), saver_(group.env_.disk) {}
+
+std::string Checkpointer::path(const GroupOptions& options) {
+  return options.data_directory + "/" + std::string(kFileName);
+}
 
 void Checkpointer::recovered(Index applied, Nanos now) {
   group_.checkpointed_ = applied;
@@ -142,10 +160,8 @@ void Checkpointer::start_file() {
   if (!installing_) checkpoint_.configuration = group_.core_->configurations().in_force_at(target_);
   checkpoint_.metadata.clear();
   group_.listener_.save_metadata(group_.options_.id, checkpoint_.metadata);
-  bytes_.clear();
-  encode_checkpoint(checkpoint_, bytes_);
-  path_ = path(group_.options_);
-  temporary_ = path_ + ".new";
+  saver_.contents().clear();
+  encode_checkpoint(checkpoint_, saver_.contents());
   // The ids come first: the checkpoint says how many of them there are.
   group_.deduper_->files().write(
       [](void* context, Errc code) {
@@ -158,60 +174,14 @@ void Checkpointer::start_file() {
 
 void Checkpointer::write_file() {
   group_.drop_flushed_ids();
-  submit_step(Step::open);
-}
-
-void Checkpointer::submit_step(Step step) {
-  step_ = step;
-  op_ = io::DiskOp{};
-  op_.file = file_;
-  switch (step) {
-    case Step::open:
-      op_.kind = io::DiskOp::Kind::open;
-      op_.path = temporary_.c_str();
-      op_.flags = {.write = true, .create = true};
-      break;
-    case Step::write:
-      op_.kind = io::DiskOp::Kind::write;
-      op_.buffer = bytes_;
-      break;
-    case Step::sync: op_.kind = io::DiskOp::Kind::sync_data; break;
-    case Step::close: op_.kind = io::DiskOp::Kind::close; break;
-    case Step::rename:
-      op_.kind = io::DiskOp::Kind::rename;
-      op_.path = temporary_.c_str();
-      op_.path2 = path_.c_str();
-      break;
-    case Step::sync_directory:
-      op_.kind = io::DiskOp::Kind::sync_dir;
-      op_.path = group_.options_.data_directory.c_str();
-      break;
-  }
-  op_.context = this;
-  op_.done = [](io::DiskOp& op) { static_cast<Checkpointer*>(op.context)->on_step_done(); };
-  group_.env_.disk.submit(op_);
-}
-
-void Checkpointer::on_step_done() {
-  if (error_ == Errc::ok) error_ = op_.error;
-  switch (step_) {
-    case Step::open:
-      if (error_ != Errc::ok) return give_up(error_, "creating the checkpoint file");
-      file_ = op_.file;
-      return submit_step(Step::write);
-    case Step::write: return submit_step(error_ == Errc::ok ? Step::sync : Step::close);
-    case Step::sync: return submit_step(Step::close);
-    case Step::close:
-      file_ = {};
-      if (error_ != Errc::ok) return give_up(error_, "writing the checkpoint file");
-      return submit_step(Step::rename);
-    case Step::rename:
-      if (error_ != Errc::ok) return give_up(error_, "renaming the checkpoint file");
-      return submit_step(Step::sync_directory);
-    case Step::sync_directory:
-      if (error_ != Errc::ok) return give_up(error_, "syncing the checkpoint's directory");
-      return finish();
-  }
+  saver_.save(
+      group_.options_.data_directory, kFileName,
+      [](void* context, Errc code) {
+        auto& self = *static_cast<Checkpointer*>(context);
+        if (code != Errc::ok) return self.give_up(code, doing(self.saver_.step()));
+        self.finish();
+      },
+      this);
 }
 
 // A full disk is waited for. Any other failed write or sync is never retried: the kernel may have dropped

@@ -11,14 +11,14 @@
 #include <vector>
 
 #include "checkpoint_format.h"
-#include "esc/io/disk.h"
 #include "esc/replica/group.h"
+#include "file_saver.h"
 
 namespace esc::replica {
 
 class Checkpointer {
  public:
-  explicit Checkpointer(Group& group) : group_(group) {}
+  explicit Checkpointer(Group& group);
 
   std::uint32_t do_work(Nanos now);
   [[nodiscard]] bool idle() const { return phase_ == Phase::idle; }
@@ -31,13 +31,11 @@ class Checkpointer {
   // After recovery: what the newest checkpoint file covers.
   void recovered(Index applied, Nanos now);
 
-  [[nodiscard]] static std::string path(const GroupOptions& options) {
-    return options.data_directory + "/checkpoint";
-  }
+  static constexpr std::string_view kFileName = "checkpoint";
+  [[nodiscard]] static std::string path(const GroupOptions& options);
 
  private:
   enum class Phase : std::uint8_t { idle, draining, syncing, file };
-  enum class Step : std::uint8_t { open, write, sync, close, rename, sync_directory };
   struct Sync {
     store::SyncOp op;
     Checkpointer* owner = nullptr;
@@ -52,14 +50,11 @@ class Checkpointer {
   void on_synced(Errc code);
   void start_file();
   void write_file();
-  void submit_step(Step step);
-  void on_step_done();
   void give_up(Errc code, const char* what);
   void finish();
 
   Group& group_;
   Phase phase_ = Phase::idle;
-  Step step_ = Step::open;
   Index target_;
   Term target_term_;
   bool installing_ = false;
@@ -73,11 +68,7 @@ class Checkpointer {
   std::array<Sync, 8> syncs_;
   std::vector<ForgottenIds> forgotten_;  // files that the coming checkpoint does not name
   Checkpoint checkpoint_;                // reused, keeps its capacity
-  std::vector<std::byte> bytes_;
-  io::DiskOp op_;
-  io::FileHandle file_;
-  std::string path_;
-  std::string temporary_;
+  FileSaver saver_;
 };
 
 }  // namespace esc::replica

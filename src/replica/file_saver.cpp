@@ -1,21 +1,18 @@
 #include "file_saver.h"
 
-#include <utility>
-
 #include "esc/base/assert.h"
 
 namespace esc::replica {
 
-void FileSaver::save(const std::string& directory, const std::string& name, std::vector<std::byte> contents,
-                     void (*done)(void* context, Errc), void* context) {
+void FileSaver::save(const std::string& directory, std::string_view name, void (*done)(void* context, Errc),
+                     void* context) {
   ESC_ASSERT(idle());
   busy_ = true;
   error_ = Errc::ok;
   file_ = {};
   directory_ = directory;
-  path_ = directory + "/" + name;
+  path_ = directory + "/" + std::string(name);
   temporary_ = path_ + ".new";
-  contents_ = std::move(contents);
   done_ = done;
   context_ = context;
   submit(Step::open);

@@ -1,10 +1,11 @@
-// Writes a small file atomically without blocking its core: temporary name, sync, rename, sync of the
+// Writes a whole file atomically without blocking its core: temporary name, sync, rename, sync of the
 // directory. One at a time.
 //
 // Threading: one core. Errors: the first one, at the end; a failed write or sync is not retried here.
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "esc/base/result.h"
@@ -18,14 +19,18 @@ class FileSaver {
   FileSaver(const FileSaver&) = delete;
   FileSaver& operator=(const FileSaver&) = delete;
 
-  [[nodiscard]] bool idle() const { return !busy_; }
-  // Only when idle(). `done` runs from the loop; after success the file has the new contents for good.
-  void save(const std::string& directory, const std::string& name, std::vector<std::byte> contents,
-            void (*done)(void* context, Errc), void* context);
-
- private:
   enum class Step : std::uint8_t { open, write, sync, close, rename, sync_directory };
 
+  [[nodiscard]] bool idle() const { return !busy_; }
+  // What save() writes, to be put here before; keeps its capacity. Only when idle().
+  [[nodiscard]] std::vector<std::byte>& contents() { return contents_; }
+  // Only when idle(). `done` runs from the loop; after success the file has the new contents for good.
+  void save(const std::string& directory, std::string_view name, void (*done)(void* context, Errc),
+            void* context);
+  // The last one taken; after a failure the one at which it was given up.
+  [[nodiscard]] Step step() const { return step_; }
+
+ private:
   void submit(Step step);
   void on_step_done();
   void finish(Errc code);

@@ -189,10 +189,10 @@ void Membership::advance() {
 }
 
 void Membership::save() {
-  std::vector<std::byte> contents;
-  encode_incarnation_file(saving_, contents);
+  saver_.contents().clear();
+  encode_incarnation_file(saving_, saver_.contents());
   saver_.save(
-      group_.options_.data_directory, std::string(kFileName), std::move(contents),
+      group_.options_.data_directory, kFileName,
       [](void* context, Errc code) { static_cast<Membership*>(context)->on_saved(code); }, this);
 }
 
