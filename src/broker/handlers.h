@@ -33,6 +33,20 @@ struct NodeAddress {
   return {static_cast<std::int32_t>(node.node.value()), node.host, node.port};
 }
 
+// Where the partition that a client names is: fills item.partition and item.group. False, with item.code,
+// when there is none.
+template <class Item>
+bool locate(const TopicView* view, std::int32_t index, Item& item) {
+  const replica::PartitionAssignment* assignment = Directory::partition(view, index);
+  if (assignment == nullptr) {
+    item.code = wire::ErrorCode::unknown_topic_or_partition;
+    return false;
+  }
+  item.partition = assignment->id;
+  item.group = assignment->group;
+  return true;
+}
+
 // Whether this node may answer a reader of a partition that the directory knows. `leader_epoch` is the one
 // the client believes in, -1: none. In Kafka's order: epochs first, then leadership.
 [[nodiscard]] inline wire::ErrorCode check_reader(const replica::Group& group,

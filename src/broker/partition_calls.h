@@ -49,18 +49,6 @@ PartitionState<Item>* make_partition_state(Broker& broker, Request& request, std
   return &state;
 }
 
-// Where the partition is; its code says so when there is none.
-template <class Item>
-void locate(const TopicView* view, std::int32_t index, Item& item) {
-  const replica::PartitionAssignment* assignment = Directory::partition(view, index);
-  if (assignment == nullptr) {
-    item.code = wire::ErrorCode::unknown_topic_or_partition;
-    return;
-  }
-  item.partition = assignment->id;
-  item.group = assignment->group;
-}
-
 // Visits every item without an error; state.finish runs on this core when all visits have ended.
 template <class Item>
 void visit_partitions(Broker& broker, Request& request, std::size_t count,

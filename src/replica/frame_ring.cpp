@@ -61,7 +61,8 @@ bool FrameRing::open_new(std::uint64_t bytes_needed, std::uint64_t reserve_bytes
   return true;
 }
 
-bool FrameRing::can_take(std::uint64_t payload_bytes) const {
+bool FrameRing::can_take(std::uint64_t payload_bytes, std::uint64_t entries) const {
+  if (entries_free() < entries) return false;
   std::uint64_t back = back_;
   if (open_) {
     const Frame& current = frames_[(frame_back_ - 1) & frame_mask_];

@@ -133,7 +133,7 @@ bool Group::room_for(ByteView entries, std::uint32_t count) {
            ring_.frames_free() >= kFramesSpare;
   };
   if (!spacious() || ring_.crowded()) reclaim(bytes, count + kEntriesSpare, kFramesSpare);
-  if (has_no_batch(entries)) return ring_.can_take(entries.size()) && ring_.entries_free() >= count;
+  if (has_no_batch(entries)) return ring_.can_take(entries.size(), count);
   return spacious();
 }
 
@@ -224,9 +224,9 @@ void Group::drop_slow_link(Nanos now) {
 
 // Whoever wins an election writes an entry at once.
 bool Group::has_room_to_lead() {
-  if (ring_.can_take(logfmt::kEntryHeaderBytes) && ring_.entries_free() > 0) return true;
+  if (ring_.can_take(logfmt::kEntryHeaderBytes)) return true;
   reclaim(2 * kBlockBytes, 1, 1);
-  return ring_.can_take(logfmt::kEntryHeaderBytes) && ring_.entries_free() > 0;
+  return ring_.can_take(logfmt::kEntryHeaderBytes);
 }
 
 // Up to where the WAL may be recycled. In a cluster the last stretch stays for followers that lag a little,

@@ -279,7 +279,7 @@ Status Group::replay_entry(const logfmt::EntryView& entry, Term term, Replay& re
   if (!ring_.open_has_room(entry.header.size)) finish_replayed_frame();
   // What was held when the process ended is held again: a reserve that is kept in service is not kept here.
   const std::uint64_t bytes = logfmt::entry_bytes(entry.header.size);
-  const auto fits = [&] { return ring_.can_take(bytes) && ring_.entries_free() > 0; };
+  const auto fits = [&] { return ring_.can_take(bytes); };
   if (ring_.crowded() || !fits()) reclaim(2 * std::uint64_t{ring_.frame_bytes_max()});
   while (!fits()) {
     finish_replayed_frame();

@@ -178,17 +178,14 @@ void Membership::advance() {
   if (state() == State::blank) {
     const raft::Configuration members = view();
     if (members.voters.empty() || !all_agree(members, false)) return;
-    saving_ = file_;
-    saving_.pledged = members;
-    save();
+    save(members, false);
   } else if (state() == State::pledged && all_agree(file_.pledged, true)) {
-    saving_ = file_;
-    saving_.founded = true;
-    save();
+    save(file_.pledged, true);
   }
 }
 
-void Membership::save() {
+void Membership::save(const raft::Configuration& pledged, bool founded) {
+  saving_ = {.incarnation = file_.incarnation, .pledged = pledged, .founded = founded};
   saver_.contents().clear();
   encode_incarnation_file(saving_, saver_.contents());
   saver_.save(
@@ -241,11 +238,7 @@ bool Membership::admits(const raft::Message& message) {
   if (is_answer(message)) return planted || core.configuration().incarnation_of(message.from) == sender;
   if (state() == State::pledged) {
     // A member's word: the cluster has been founded. It comes again when that is on disk.
-    if (saver_.idle()) {
-      saving_ = file_;
-      saving_.founded = true;
-      save();
-    }
+    if (saver_.idle()) save(file_.pledged, true);
     return false;
   }
   // Being founded: the same.

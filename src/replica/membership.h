@@ -87,7 +87,7 @@ class Membership {
   [[nodiscard]] const Peer* find(NodeId node) const;
   [[nodiscard]] bool all_agree(const raft::Configuration& members, bool pledged) const;
   void advance();
-  void save();
+  void save(const raft::Configuration& pledged, bool founded);
   void on_saved(Errc code);
   void tell_all();
   std::uint32_t tell();

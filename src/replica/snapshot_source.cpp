@@ -119,12 +119,11 @@ void SnapshotSource::on_records_request(NodeId from, std::uint64_t tag, ByteView
   const bool held = partition != nullptr && request_.offset >= partition->log_start_offset() &&
                     request_.offset < partition->log().next_offset();
   if (!held) return answer_records(Errc::not_found, {});
-  const std::size_t wanted = group_.message_bytes_max() - kMessageOverhead;
-  if (buffer_.size() < wanted) buffer_.resize(wanted);
+  reserve_buffer();
   phase_ = Phase::records;
   read_ = {};
   read_.offset = request_.offset;
-  read_.buffer = ByteSpan(buffer_).first(wanted);
+  read_.buffer = buffer_;
   read_.context = this;
   read_.done = [](store::ReadOp& op, Errc code) {
     static_cast<SnapshotSource*>(op.context)->on_records(code);

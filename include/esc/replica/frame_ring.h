@@ -86,8 +86,8 @@ class FrameRing {
     return logfmt::entry_bytes(body_bytes) + logfmt::kFrameHeaderBytes <= frame_bytes_max_;
   }
 
-  // Whether entries of so many payload bytes get into the open frame, or into a new one behind it.
-  [[nodiscard]] bool can_take(std::uint64_t payload_bytes) const;
+  // Whether `entries` of so many payload bytes get into the open frame, or into a new one behind it.
+  [[nodiscard]] bool can_take(std::uint64_t payload_bytes, std::uint64_t entries = 1) const;
 
   // The open frame becomes queued; no-op without one.
   void seal();

@@ -92,7 +92,7 @@ void handle_delete_records(Broker& broker, Request& request) {
       item.start = Offset(partition.offset);
       item.answer = &answers[at++];
       item.answer->partition_index = partition.partition_index;
-      locate(view, partition.partition_index, item);
+      (void)locate(view, partition.partition_index, item);
     }
   }
   response[0].topics = topics.first(asked->topics.size());

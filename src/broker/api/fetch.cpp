@@ -316,13 +316,7 @@ bool resolve(Broker& broker, Request& request, const wire::FetchRequest& fetch, 
       FetchItem& item = state.items[at];
       state.partitions[at].partition_index = asked.partition;
       ++at;
-      const auto* assignment = Directory::partition(view, asked.partition);
-      if (assignment == nullptr) {
-        item.code = wire::ErrorCode::unknown_topic_or_partition;
-        continue;
-      }
-      item.partition = assignment->id;
-      item.group = assignment->group;
+      if (!locate(view, asked.partition, item)) continue;
       item.offset = Offset(asked.fetch_offset);
       item.leader_epoch = asked.current_leader_epoch;
       item.bytes_max = static_cast<std::uint32_t>(std::max(asked.partition_max_bytes, 0));

@@ -155,13 +155,7 @@ void lag_done(Call& base, Broker& broker) {
 void measure(Broker& broker, std::unique_ptr<LagState> state) {
   state->calls = std::vector<LagCall>(broker.router().cores());
   for (LagItem& item : state->items) {
-    const auto* assignment = Directory::partition(broker.directory().find(item.topic), item.index);
-    if (assignment == nullptr) {
-      item.code = wire::ErrorCode::unknown_topic_or_partition;
-      continue;
-    }
-    item.partition = assignment->id;
-    item.group = assignment->group;
+    if (!locate(broker.directory().find(item.topic), item.index, item)) continue;
     state->calls[broker.core_of(item.group).value()].items.push_back(&item);
   }
   state->outstanding = 1;

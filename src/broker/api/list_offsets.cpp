@@ -195,13 +195,7 @@ bool resolve(Broker& broker, Request& request, const wire::ListOffsetsRequest& a
     for (const auto& partition : asked.topics[t].partitions) {
       state.partitions[at].partition_index = partition.partition_index;
       OffsetItem& item = state.items[at++];
-      const auto* assignment = Directory::partition(view, partition.partition_index);
-      if (assignment == nullptr) {
-        item.code = wire::ErrorCode::unknown_topic_or_partition;
-        continue;
-      }
-      item.partition = assignment->id;
-      item.group = assignment->group;
+      if (!locate(view, partition.partition_index, item)) continue;
       item.timestamp = partition.timestamp;
       item.leader_epoch = partition.current_leader_epoch;
       OffsetsCall& call = state.calls[broker.core_of(item.group).value()];

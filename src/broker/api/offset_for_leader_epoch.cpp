@@ -62,7 +62,7 @@ void handle_offset_for_leader_epoch(Broker& broker, Request& request) {
       item.epoch = partition.leader_epoch;
       item.answer = &answers[at++];
       item.answer->partition = partition.partition;
-      locate(view, partition.partition, item);
+      (void)locate(view, partition.partition, item);
     }
   }
   response[0].topics = topics.first(asked->topics.size());

@@ -189,13 +189,7 @@ void produce_done(Call& base, Broker& broker) {
 void prepare_item(Broker& broker, const Request& request, const TopicView* view, std::int32_t index,
                   const wire::NullableBytes& records, ProduceItem& item,
                   std::optional<std::string_view>& message) {
-  const replica::PartitionAssignment* assignment = Directory::partition(view, index);
-  if (assignment == nullptr) {
-    item.code = wire::ErrorCode::unknown_topic_or_partition;
-    return;
-  }
-  item.partition = assignment->id;
-  item.group = assignment->group;
+  if (!locate(view, index, item)) return;
   wire::ProduceBatchLimits limits;
   limits.produce_version = request.header.version;
   limits.batch_bytes_max = static_cast<std::size_t>(view->settings.max_message_bytes);
