@@ -1,7 +1,9 @@
 #include "esc/dedup/generation.h"
 
 #include <algorithm>
+#include <cstring>
 #include <limits>
+#include <utility>
 
 #include "esc/base/assert.h"
 #include "esc/base/crc32c.h"
@@ -17,9 +19,7 @@ static_assert(std::endian::native == std::endian::little, "entries are written a
 
 std::uint64_t Generation::memory_bytes() const {
   std::uint64_t bytes = 0;
-  for (const Table& table : tables_) {
-    if (table.buckets != nullptr) bytes += (std::uint64_t{table.mask} + 1) * sizeof(Bucket);
-  }
+  for (const Table& table : tables_) bytes += table.size() * (sizeof(std::uint64_t) + sizeof(std::uint8_t));
   const auto held =
       std::count_if(chunks_.begin(), chunks_.end(), [](const auto& chunk) { return chunk != nullptr; });
   return bytes + static_cast<std::uint64_t>(held) * sizeof(EntryChunk);
@@ -56,47 +56,39 @@ void Generation::sum_up() {
 // A cell of the same id moves on to the new entry. The slice that is being filled has its entries in memory.
 void Generation::index(Id id, std::uint32_t position) {
   Table& table = tables_[id.high >> (64 - kTableBits)];
-  if (table.buckets == nullptr || table.full()) table.grow();
+  if (table.full()) table.grow();
   const std::uint64_t fragment = id.high >> kPositionBits;
   const std::uint64_t cell = (fragment << kPositionBits) | position;
   const std::uint8_t tag = tag_of(id);
-  for (std::size_t at = table.home(id.high);; at = (at + 1) & table.mask) {
-    Bucket& bucket = table.buckets[at];
-    for (unsigned match = bucket.matching(tag); match != 0; match &= match - 1) {
-      std::uint64_t& here = bucket.cells[std::countr_zero(match)];
+  for (std::size_t at = table.home(id.high);; at = table.next(at)) {
+    const __m128i tags = table.group(at);
+    for (unsigned match = matching(tags, tag); match != 0; match &= match - 1) {
+      std::uint64_t& here = table.cells[at + static_cast<unsigned>(std::countr_zero(match))];
       if (here >> kPositionBits != fragment || entry(position_of(here))->id != id) continue;
       here = cell;
       return;
     }
-    if (const unsigned free = bucket.free(); free != 0) {
-      const int slot = std::countr_zero(free);
-      bucket.tags[slot] = tag;
-      bucket.cells[slot] = cell;
+    if (const unsigned free = free_cells(tags); free != 0) {
+      table.put(at + static_cast<unsigned>(std::countr_zero(free)), cell, tag);
       ++table.used;
       return;
     }
   }
 }
 
-void Generation::Table::place(std::uint64_t cell, std::uint8_t tag) {
-  std::size_t at = home(cell);
-  while (buckets[at].free() == 0) at = (at + 1) & mask;
-  const int slot = std::countr_zero(buckets[at].free());
-  buckets[at].tags[slot] = tag;
-  buckets[at].cells[slot] = cell;
-}
-
 // Homes keep their order when the table doubles, so this reads and writes in sequence.
 void Generation::Table::grow() {
-  const std::unique_ptr<Bucket[]> old = std::move(buckets);
-  const std::uint32_t old_buckets = old == nullptr ? 0 : mask + 1;
-  bits += old == nullptr ? 0 : 1;
-  mask = (1U << bits) - 1;
-  buckets = std::make_unique<Bucket[]>(mask + 1);
-  for (std::uint32_t at = 0; at < old_buckets; ++at) {
-    for (unsigned slot = 0; slot < kBucketCells; ++slot) {
-      if (old[at].tags[slot] != kFree) place(old[at].cells[slot], old[at].tags[slot]);
-    }
+  const std::size_t old_size = size();
+  bits += old_size == 0 ? 0 : 1;
+  const auto old_cells =
+      std::exchange(cells, std::make_unique_for_overwrite<std::uint64_t[]>(kGroup << bits));
+  const auto old_tags = std::exchange(tags, std::make_unique_for_overwrite<std::uint8_t[]>(kGroup << bits));
+  std::memset(tags.get(), kFree, kGroup << bits);
+  for (std::size_t from = 0; from < old_size; ++from) {
+    if (old_tags[from] == kFree) continue;
+    std::size_t at = home(old_cells[from]);
+    while (free_cells(group(at)) == 0) at = next(at);
+    put(at + static_cast<unsigned>(std::countr_zero(free_cells(group(at)))), old_cells[from], old_tags[from]);
   }
 }
 

@@ -10,7 +10,7 @@
 // The window does no I/O. A lookup that meets an id in a file asks an EntrySource; whoever owns the window
 // writes what take_unflushed() hands out and removes files that forgotten() names.
 //
-// Threading: one core. Memory: 11 to 23 bytes of index per id in files, 24 more for those of the slice
+// Threading: one core. Memory: 12 to 24 bytes of index per id in files, 24 more for those of the slice
 // being filled.
 #pragma once
 
@@ -70,7 +70,7 @@ class Window {
   // Once per entry of the log, before its ids: moves time on, forgets what has left the window.
   void begin(WallMs time, const Limits& limits);
   void prefetch_for_insert(Id id) const {
-    if (!generations_.empty()) generations_.back()->prefetch(id);
+    if (!generations_.empty()) generations_.back()->prefetch_for_insert(id);
   }
   void insert(Id id, Offset offset);
   // Forgets everything: the partition is gone.
