@@ -71,14 +71,14 @@ Status Recoverer::check_segment(const SegmentFile& file, const SegmentHeader& he
   const LogIdentity found = header.identity();
   if (found.cluster_id != identity_.cluster_id || found.node != identity_.node ||
       found.group != identity_.group)
-    return fail(Errc::corruption,
+    return fail(Errc::invalid_argument,
                 fmt::format("{} at byte 0: segment of cluster {:016x} node {} group {}, but this is cluster "
                             "{:016x} node {} group {}; the file was copied or written to the wrong place",
                             file.name, found.cluster_id, found.node.value(), found.group.value(),
                             identity_.cluster_id, identity_.node.value(), identity_.group.value()));
   if (log_.log_id == 0) log_.log_id = found.log_id;
   if (log_.log_id != found.log_id)
-    return fail(Errc::corruption,
+    return fail(Errc::invalid_argument,
                 fmt::format("{} at byte 0: log id {:016x}, other segments have {:016x}; files of "
                             "two logs are mixed in one directory",
                             file.name, found.log_id, log_.log_id));
@@ -121,7 +121,7 @@ Status Recoverer::read_headers() {
             [](const Candidate& a, const Candidate& b) { return a.header.generation < b.header.generation; });
   for (std::size_t i = 1; i < candidates_.size(); ++i) {
     if (candidates_[i].header.generation != candidates_[i - 1].header.generation) continue;
-    return fail(Errc::corruption,
+    return fail(Errc::invalid_argument,
                 fmt::format("{} at byte 0: same generation {} as {}; one is a copy", name(candidates_[i]),
                             candidates_[i].header.generation, name(candidates_[i - 1])));
   }

@@ -104,6 +104,9 @@ class GroupListener {
   virtual void on_service(GroupId group, NodeId from, peer::Service service, ByteView payload) = 0;
   // Unrecoverable: stop acknowledging, exit. `what` names cause and fix.
   virtual void on_failed(GroupId group, const std::string& what) = 0;
+  // The group's data here are damaged, and marked: it is over for this process, without on_failed. The one
+  // that opens the group next puts them aside, and learns everything from the peers.
+  virtual void on_damaged(GroupId, const std::string& /*what*/) {}
 };
 
 struct GroupStats {
@@ -120,6 +123,7 @@ struct GroupStats {
   std::uint64_t event_ids_looked_up = 0;
   std::uint64_t event_ids_seen_before = 0;  // their records were dropped
   Nanos last_checkpoint_duration = 0;
+  std::uint32_t put_aside = 0;  // directories of damaged data beside the group's own, at the start
 };
 
 struct Appended {
@@ -164,8 +168,9 @@ struct Sifted;
 
 class Group final : private peer::LinkHandler {
  public:
-  // Blocking: recovers from checkpoint and WAL. `pump` runs the core's loop once, so that asynchronous
-  // operations started by the replay can finish.
+  // Blocking: recovers from checkpoint and WAL. Damage is an error; in a cluster of three and more it has
+  // then been marked, and listener.on_damaged() was called. `pump` runs the core's loop once, so that
+  // asynchronous operations started by the replay can finish.
   [[nodiscard]] static Result<std::unique_ptr<Group>> open(io::Env env, obs::LogSource log,
                                                            const GroupOptions& options,
                                                            GroupListener& listener,
@@ -405,6 +410,8 @@ class Group final : private peer::LinkHandler {
   [[nodiscard]] Status load_id_files();
 
   // group_recovery.cpp
+  [[nodiscard]] static Status put_aside_damaged(io::Files& files, obs::LogSource log,
+                                                const GroupOptions& options);
   [[nodiscard]] Status recover(const std::function<void()>& pump);
   [[nodiscard]] Status load_checkpoint(Checkpoint& checkpoint);
   [[nodiscard]] Status check_belongs_together(const wal::RecoveryReport& report,
