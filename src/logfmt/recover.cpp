@@ -11,8 +11,9 @@ namespace {
 
 class Recoverer {
  public:
-  Recoverer(std::span<const SegmentFile> files, const LogIdentity& identity, const FrameVisitor& visitor)
-      : files_(files), identity_(identity), visitor_(visitor) {}
+  Recoverer(std::span<const SegmentFile> files, const LogIdentity& identity, const FrameVisitor& visitor,
+            bool plant_damage_is_tail)
+      : files_(files), identity_(identity), visitor_(visitor), plant_damage_is_tail_(plant_damage_is_tail) {}
 
   Result<RecoveredLog> run() {
     if (Status s = read_headers(); !s) return std::unexpected(s.error());
@@ -56,6 +57,7 @@ class Recoverer {
   std::span<const SegmentFile> files_;
   LogIdentity identity_;
   const FrameVisitor& visitor_;
+  const bool plant_damage_is_tail_;
   RecoveredLog log_;
   Index log_end_;                        // last index of the log as of the last accepted frame
   std::vector<Candidate> candidates_;    // valid headers, by generation
@@ -269,7 +271,7 @@ Status Recoverer::weigh_leftover(const Candidate& segment, const FoundFrame& fou
   if (h.generation != segment.header.generation || h.lsn <= log_.last.lsn) return {};
   if (h.epoch < log_.last.epoch) return {};
   note_hole(found);
-  hole_proven_ = h.durable_lsn > log_.last.lsn;
+  hole_proven_ = h.durable_lsn > log_.last.lsn && !plant_damage_is_tail_;
   if (hole_proven_)
     return fail(
         Errc::corruption,
@@ -356,9 +358,10 @@ void Recoverer::order_segments() {
 }  // namespace
 
 Result<RecoveredLog> recover(std::span<const SegmentFile> files, const LogIdentity& identity,
-                             const FrameVisitor& visitor, std::optional<Damage>* damage) {
+                             const FrameVisitor& visitor, std::optional<Damage>* damage,
+                             bool plant_damage_is_tail) {
   ESC_ASSERT(!files.empty());
-  Recoverer recoverer(files, identity, visitor);
+  Recoverer recoverer(files, identity, visitor, plant_damage_is_tail);
   auto log = recoverer.run();
   if (damage != nullptr) *damage = recoverer.damage();
   return log;

@@ -9,8 +9,10 @@
 #include "checkpointer.h"
 #include "esc/replica/group.h"
 #include "esc/wire/record_batch.h"
+#include "incarnation_file.h"
 #include "membership.h"
 #include "quarantine.h"
+#include "repair.h"
 
 namespace esc::replica {
 
@@ -47,6 +49,12 @@ Status Group::put_aside_damaged(io::Files& files, obs::LogSource log, const Grou
   auto moved = put_aside_if_marked(files, options.data_directory, options.wal.directory);
   if (!moved) return std::unexpected(std::move(moved.error()));
   if (!*moved) return {};
+  if (options.replica_plant == Plant::damage_keeps_incarnation) {
+    if (auto kept = io::read_whole_file(files, (*moved)->data + "/incarnation", kIncarnationFileBytesMax)) {
+      static_cast<void>(files.make_directories(options.data_directory));
+      static_cast<void>(io::write_file_atomically(files, options.data_directory + "/incarnation", *kept));
+    }
+  }
   log.warn("group_put_aside",
            {{"group", options.id},
             {"cause", std::string_view((*moved)->cause)},
@@ -272,6 +280,7 @@ Status Group::open_membership(const wal::RecoveryReport& report, const Checkpoin
   if (options_.peers.empty()) return {};
   membership_ = std::make_unique<Membership>(*this);
   admission_ = std::make_unique<Admission>(*this);
+  repair_ = std::make_unique<Repair>(*this);
   const bool blank = checkpoint.applied == Index(0) && report.last_index == Index(0) &&
                      report.reset_index == Index(0) && report.hard_state == wal::HardState{};
   const auto put_aside = count_put_aside(env_.files, options_.data_directory);

@@ -58,7 +58,8 @@ Status Membership::open(bool blank, bool log_created, bool put_aside) {
   io::Files& files = group_.env_.files;
   auto exists = files.exists(path);
   if (!exists) return std::unexpected(std::move(exists.error()));
-  if (*exists && !log_created) {
+  const bool planted = group_.options_.replica_plant == Plant::damage_keeps_incarnation;
+  if (*exists && (!log_created || planted)) {
     auto bytes = io::read_whole_file(files, path, kIncarnationFileBytesMax);
     if (!bytes) return std::unexpected(std::move(bytes.error()));
     auto decoded = decode_incarnation_file(*bytes, path);

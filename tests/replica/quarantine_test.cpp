@@ -219,5 +219,82 @@ TEST(Quarantine, nodes_that_have_all_put_their_data_aside_do_not_begin_anew) {
   for (const std::uint32_t id : {1u, 2u, 3u}) EXPECT_EQ(world.node(id).group->term(), Term(0));
 }
 
+// --- found while it runs -----------------------------------------------------------------------------------
+
+TEST(Repair, a_leader_leaves_at_once_when_all_others_follow_and_comes_back_as_a_voter) {
+  Rotting world(3);
+  ClusterNode& damaged = *world.leader();
+  const raft::Incarnation before = damaged.group->incarnation();
+  damaged.group->report_damage("segment 7 at byte 9");
+  ASSERT_TRUE(world.run_until([&] { return damaged.group->failed(); }, kSecond));
+  EXPECT_EQ(damaged.damage, "segment 7 at byte 9");
+  EXPECT_EQ(damaged.failure, "") << "no failure of the device";
+  damaged.crash();
+  ASSERT_TRUE(world.run_until([&] { return world.leader() != nullptr; }, kSecond));
+  world.boot(damaged.number);
+  EXPECT_NE(damaged.group->incarnation(), before);
+  EXPECT_EQ(text_of(damaged.fs, "/data.damaged-1/damaged"), "segment 7 at byte 9");
+  EXPECT_TRUE(world.run_until([&] { return world.whole(); }));
+}
+
+// Its data are the second copy of what the missing node lacks.
+TEST(Repair, while_a_node_is_missing_nobody_leaves) {
+  Rotting world(3);
+  ClusterNode& damaged = *world.leader();
+  ClusterNode& missing = world.node(damaged.number % 3 + 1);
+  missing.crash();
+  world.run_for(kSecond);  // until heartbeats are missed
+  damaged.group->report_damage("segment 7 at byte 9");
+  world.run_for(20 * kSecond);
+  EXPECT_EQ(damaged.damage, "");
+  EXPECT_FALSE(damaged.group->failed());
+  EXPECT_EQ(world.commit_one(*world.wait_for_leader()), Errc::ok) << "two of three serve";
+  world.boot(missing.number);
+  EXPECT_TRUE(world.run_until([&] { return damaged.damage != ""; }, 20 * kSecond)) << "now it may leave";
+  damaged.crash();
+  world.boot(damaged.number);
+  EXPECT_TRUE(world.run_until([&] { return world.whole(); }));
+}
+
+TEST(Repair, a_follower_asks_to_lead_and_leaves_as_a_leader) {
+  Rotting world(3);
+  ClusterNode& damaged = world.node(world.leader()->number % 3 + 1);
+  damaged.group->report_damage("segment 7 at byte 9");
+  ASSERT_TRUE(world.run_until([&] { return damaged.damage != ""; }, 20 * kSecond));
+  damaged.crash();
+  world.boot(damaged.number);
+  EXPECT_TRUE(world.run_until([&] { return world.whole(); }));
+}
+
+TEST(Repair, of_two_damaged_nodes_the_second_waits_until_the_first_is_back) {
+  Rotting world(3);
+  ClusterNode& first = *world.leader();
+  ClusterNode& second = world.node(first.number % 3 + 1);
+  first.group->report_damage("a");
+  second.group->report_damage("b");
+  const auto left = [](const ClusterNode& node) { return node.damage != ""; };
+  ASSERT_TRUE(world.run_until([&] { return left(first) || left(second); }, 20 * kSecond));
+  EXPECT_NE(left(first), left(second));
+  ClusterNode& gone = left(first) ? first : second;
+  ClusterNode& waits = left(first) ? second : first;
+  gone.crash();
+  world.run_for(10 * kSecond);
+  EXPECT_FALSE(left(waits));
+  EXPECT_EQ(world.commit_one(*world.wait_for_leader()), Errc::ok);
+  world.boot(gone.number);
+  ASSERT_TRUE(world.run_until([&] { return left(waits); }, 30 * kSecond));
+  waits.crash();
+  world.boot(waits.number);
+  EXPECT_TRUE(world.run_until([&] { return world.whole(); }));
+}
+
+TEST(Repair, a_node_alone_stays_as_it_is) {
+  Rotting world(1);
+  world.node(1).group->report_damage("segment 7 at byte 9");
+  world.run_for(5 * kSecond);
+  EXPECT_EQ(world.node(1).damage, "");
+  EXPECT_EQ(world.commit_one(world.node(1)), Errc::ok);
+}
+
 }  // namespace
 }  // namespace esc::replica::test

@@ -123,7 +123,8 @@ struct GroupStats {
   std::uint64_t event_ids_looked_up = 0;
   std::uint64_t event_ids_seen_before = 0;  // their records were dropped
   Nanos last_checkpoint_duration = 0;
-  std::uint32_t put_aside = 0;  // directories of damaged data beside the group's own, at the start
+  std::uint32_t damage_found = 0;  // reads that met bytes which fail their checksum
+  std::uint32_t put_aside = 0;     // directories of damaged data beside the group's own, at the start
 };
 
 struct Appended {
@@ -159,6 +160,7 @@ class Membership;
 class PeerSender;
 class ProducerOverlay;
 class ProducerTable;
+class Repair;
 class SnapshotFetch;
 class SnapshotSource;
 struct Checkpoint;
@@ -256,6 +258,9 @@ class Group final : private peer::LinkHandler {
   [[nodiscard]] std::uint64_t producers_evicted() const;
   // Walks all partitions: for metrics.
   [[nodiscard]] EventIdStats event_id_stats() const;
+  // Bytes that were read back fail their checksum; `what` names file and position. In a cluster of three and
+  // more the node then learns the group again when the others can spare it.
+  void report_damage(std::string_view what);
   // Counts asynchronous reads: a deleted partition outlives them.
   void pin() { ++pins_; }
   void unpin() { --pins_; }
@@ -288,6 +293,7 @@ class Group final : private peer::LinkHandler {
   friend class Admission;
   friend class Checkpointer;
   friend class Membership;
+  friend class Repair;
   friend class SnapshotFetch;
   friend class SnapshotSource;
   struct ApplyOp;
@@ -318,6 +324,7 @@ class Group final : private peer::LinkHandler {
   static void on_hard_state_saved(void* context, Errc code);
   void reclaim(std::uint64_t bytes_wanted, std::uint64_t entries_wanted = 0, std::uint64_t frames_wanted = 0);
   void enter_failed(const std::string& what);
+  void leave_damaged(const std::string& what);
 
   // group_core.cpp: what the core is told and what it wants done
   void tick(Nanos now);
@@ -444,6 +451,7 @@ class Group final : private peer::LinkHandler {
   std::vector<std::unique_ptr<PeerSender>> senders_;
   std::unique_ptr<Membership> membership_;  // null in a group of one
   std::unique_ptr<Admission> admission_;    // likewise
+  std::unique_ptr<Repair> repair_;          // likewise
   raft::Effects effects_;
   FrameRing ring_;
   std::unique_ptr<Checkpointer> checkpointer_;
