@@ -333,8 +333,8 @@ TEST(Scrub, damage_in_a_sealed_segment_of_a_follower_is_found_after_its_next_sta
   node.crash();
   const std::string first = "/data/partitions/1-t-0/00000000000000000000.log";
   ASSERT_TRUE(node.fs.exists(first));
-  node.fs.corrupt(first, 9000, 0x40);
   world.boot(node.number);
+  node.fs.corrupt(first, 9000, 0x40);  // now: without an index file the start reads the segment itself
   ASSERT_TRUE(world.run_until([&] { return node.group->stats().damage_found > 0; }, 5 * kSecond));
   ASSERT_TRUE(world.run_until([&] { return node.damage != ""; }, 20 * kSecond));
   EXPECT_NE(node.damage.find(first), std::string::npos) << node.damage;
