@@ -221,7 +221,8 @@ Status group_describe(const Options& options, const std::string& group) {
       Json json = Json::object();
       json.set("member", member.member_id);
       json.set("instance", member.group_instance_id ? Json(*member.group_instance_id) : Json());
-      members.push(json.set("client_id", member.client_id).set("assignment", std::move(topics)));
+      json.set("client_id", member.client_id).set("host", member.client_host);
+      members.push(json.set("assignment", std::move(topics)));
     }
     Json json = Json::object();
     json.set("group", group).set("state", found.group_state).set("generation", lag->message.generation_id);
@@ -236,10 +237,11 @@ Status group_describe(const Options& options, const std::string& group) {
              found.protocol_data.empty() ? "-" : found.protocol_data, coordinator);
   fmt::print("Lag          {} events, the oldest written {} s ago\n\n", totals.events,
              seconds(totals.milliseconds));
-  Table table({{"MEMBER"}, {"INSTANCE"}, {"CLIENT"}, {"ASSIGNMENT"}});
+  Table table({{"MEMBER"}, {"INSTANCE"}, {"CLIENT"}, {"HOST"}, {"ASSIGNMENT"}});
   for (const auto& member : found.members) {
     table.add({std::string(member.member_id), std::string(member.group_instance_id.value_or("-")),
-               std::string(member.client_id), text_of(parse_assignment(member.member_assignment))});
+               std::string(member.client_id), std::string(member.client_host),
+               text_of(parse_assignment(member.member_assignment))});
   }
   fmt::print("{}", found.members.empty() ? "No members.\n" : table.text());
   return {};

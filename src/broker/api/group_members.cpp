@@ -2,6 +2,7 @@
 #include <array>
 #include <string>
 
+#include "../connection.h"
 #include "../coordinators.h"
 #include "../handlers.h"
 #include "../respond.h"
@@ -27,17 +28,22 @@ std::optional<std::string_view> view(const std::optional<std::string>& text) {
   return text ? std::optional<std::string_view>(*text) : std::nullopt;
 }
 
-// --- JoinGroup
-// ------------------------------------------------------------------------------------------------
+// As Kafka shows it: "/" and the address without its port.
+std::string host_of(const std::string& address) {
+  return address.empty() ? std::string() : "/" + address.substr(0, address.rfind(':'));
+}
+
+// --- JoinGroup ----------------------------------------------------------------------------------
 
 struct JoinCall final : CoordinatorCall {
   const wire::JoinGroupRequest* asked = nullptr;
   std::int16_t version = 0;
   std::string client_id;
+  std::string client_host;
   std::string unique;
 
   void begin(coord::Coordinator& coordinator, Broker& owner) override {
-    const coord::JoinContext context{version, client_id, "", unique};
+    const coord::JoinContext context{version, client_id, client_host, unique};
     coordinator.join(token(), *asked, context, owner.env().clock.now());
   }
 
@@ -154,6 +160,7 @@ void handle_join_group(Broker& broker, Request& request) {
   if (call == nullptr) return;
   call->version = request.header.version;
   call->client_id = request.header.client_id.value_or("");
+  if (request.connection != nullptr) call->client_host = host_of(request.connection->address());
   call->unique = unique_name(broker.env().prng);
   submit(broker, std::move(call));
 }

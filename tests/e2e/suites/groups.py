@@ -426,6 +426,7 @@ def every_refusal_has_its_code(context):
         check_equal([(g["error_code"], g["group_state"], len(g["members"])) for g in told],
                     [(0, "Stable", 1), (0, "Dead", 0)], "described")
         check_equal(told[0]["members"][0]["member_assignment"], b"all", "the assignment as described")
+        check_equal(told[0]["members"][0]["client_host"], "/127.0.0.1", "the member's host")
         listed = client.call("ListGroups", 4, {"states_filter": ["Stable"]})["groups"]
         check_equal([(g["group_id"], g["group_state"]) for g in listed], [("g", "Stable")], "listed")
         check_equal(client.call("ListGroups", 4, {"states_filter": ["Empty"]})["groups"], [], "filtered")
