@@ -152,4 +152,9 @@ def min_insync_replicas_refuses_when_too_few_follow(context):
     victim.spawn()
     victim.wait_ready()
     produce("all")
+    # Followed a moment ago, so the leader appends; the third copy does not come in time.
+    victim.pause()
+    produce("all", wanted=(20,))
+    victim.resume()
+    produce("all")
     cluster.stop_all()
