@@ -74,8 +74,8 @@ struct ApiInfo {
 // the minimum is above 2. JoinGroup keeps 0 for the same kind of reason.
 inline constexpr std::array kApis = {
     ApiInfo{ApiKey::produce, "Produce", 3, 9, 9, 0},
-    ApiInfo{ApiKey::fetch, "Fetch", 4, 12, 12, 4},
-    ApiInfo{ApiKey::list_offsets, "ListOffsets", 1, 7, 6, 1},
+    ApiInfo{ApiKey::fetch, "Fetch", 4, 17, 12, 4},
+    ApiInfo{ApiKey::list_offsets, "ListOffsets", 1, 9, 6, 1},
     ApiInfo{ApiKey::metadata, "Metadata", 0, 12, 9, 0},
     ApiInfo{ApiKey::offset_commit, "OffsetCommit", 2, 8, 8, 2},
     ApiInfo{ApiKey::offset_fetch, "OffsetFetch", 1, 8, 6, 1},

@@ -300,6 +300,7 @@ void wait_done(Call& base, Broker& broker) {
 }
 
 bool resolve(Broker& broker, Request& request, const wire::FetchRequest& fetch, FetchState& state) {
+  const bool by_id = request.header.version >= 13;
   std::size_t count = 0;
   for (const auto& topic : fetch.topics) count += topic.partitions.size();
   state.items = broker.allocate<FetchItem>(request, count);
@@ -311,18 +312,23 @@ bool resolve(Broker& broker, Request& request, const wire::FetchRequest& fetch, 
   }
   std::size_t at = 0;
   for (std::size_t t = 0; t < fetch.topics.size(); ++t) {
-    const TopicView* view = broker.directory().find(fetch.topics[t].topic);
+    const TopicView* view = by_id ? broker.directory().find(replica::TopicId(fetch.topics[t].topic_id.bytes))
+                                  : broker.directory().find(fetch.topics[t].topic);
     const std::size_t first = at;
     for (const auto& asked : fetch.topics[t].partitions) {
       FetchItem& item = state.items[at];
       state.partitions[at].partition_index = asked.partition;
       ++at;
-      if (!locate(view, asked.partition, item)) continue;
+      if (!locate(view, asked.partition, item)) {
+        if (by_id && view == nullptr) item.code = wire::ErrorCode::unknown_topic_id;
+        continue;
+      }
       item.offset = Offset(asked.fetch_offset);
       item.leader_epoch = asked.current_leader_epoch;
       item.bytes_max = static_cast<std::uint32_t>(std::max(asked.partition_max_bytes, 0));
     }
     state.topics[t].topic = fetch.topics[t].topic;
+    state.topics[t].topic_id = fetch.topics[t].topic_id;
     state.topics[t].partitions = state.partitions.subspan(first, at - first);
   }
   return true;

@@ -125,6 +125,8 @@ bool look_up(Broker& broker, OffsetsCall& call, OffsetItem& item) {
   const auto epoch = static_cast<std::int32_t>(group.term().value());
   item.code = check_reader(group, partition, item.leader_epoch);
   if (item.code != wire::ErrorCode::none) return true;
+  // That of the newest tiered record (-5) finds nothing, and so does any other negative one.
+  if (item.timestamp == wire::kEarliestLocalTimestamp) item.timestamp = wire::kEarliestTimestamp;
   if (item.timestamp == wire::kEarliestTimestamp || item.timestamp == wire::kLatestTimestamp) {
     const bool earliest = item.timestamp == wire::kEarliestTimestamp;
     item.offset = earliest ? partition->log_start_offset() : partition->high_watermark();

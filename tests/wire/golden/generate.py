@@ -17,7 +17,7 @@ from kafka.protocol.schemas.fields.codecs import BitField
 
 # Ranges as kApis in include/esc/wire/api.h has them (versions the codecs speak).
 APIS = {
-    "Produce": (3, 9), "Fetch": (4, 12), "ListOffsets": (1, 7), "Metadata": (0, 12), "ApiVersions": (0, 4),
+    "Produce": (3, 9), "Fetch": (4, 17), "ListOffsets": (1, 9), "Metadata": (0, 12), "ApiVersions": (0, 4),
     "CreateTopics": (2, 7), "DeleteTopics": (1, 6), "CreatePartitions": (0, 3), "DescribeConfigs": (1, 4),
     "DescribeCluster": (0, 1), "InitProducerId": (0, 4), "FindCoordinator": (0, 4), "OffsetCommit": (2, 8),
     "OffsetFetch": (1, 8), "JoinGroup": (0, 9), "SyncGroup": (0, 5), "Heartbeat": (0, 4), "LeaveGroup": (0, 5),
@@ -26,7 +26,7 @@ APIS = {
     "DescribeGroups": (0, 5), "ListGroups": (0, 4), "DeleteGroups": (0, 2), "OffsetDelete": (0, 0),
 }
 # Fields this project leaves to the skipping of unknown tags.
-IGNORED = {"snapshot_id"}
+IGNORED = {"snapshot_id", "node_endpoints"}
 INT_BITS = {"int8": 8, "int16": 16, "int32": 32, "int64": 64}
 
 

@@ -21,6 +21,7 @@ struct FetchRequest {
     std::int32_t last_fetched_epoch = -1;
     std::int64_t log_start_offset = -1;
     std::int32_t partition_max_bytes = 0;
+    Uuid replica_directory_id{};  // tagged; followers of Kafka's own
 
     static void describe(auto& field, auto& self) {
       field("partition", self.partition);
@@ -30,27 +31,46 @@ struct FetchRequest {
       field("log_start_offset", self.log_start_offset, {.since = 5});
       field("partition_max_bytes", self.partition_max_bytes);
     }
+    static void describe_tagged(auto& field, auto& self) {
+      field(0, "replica_directory_id", self.replica_directory_id, {.since = 17});
+    }
   };
   struct Topic {
     String topic{};
+    Uuid topic_id{};
     Array<Partition> partitions{};
 
     static void describe(auto& field, auto& self) {
-      field("topic", self.topic);
+      field("topic", self.topic, {.until = 12});
+      field("topic_id", self.topic_id, {.since = 13});
       field("partitions", self.partitions);
     }
   };
   struct ForgottenTopic {
     String topic{};
+    Uuid topic_id{};
     Array<std::int32_t> partitions{};
 
     static void describe(auto& field, auto& self) {
-      field("topic", self.topic, {.since = 7});
+      field("topic", self.topic, {.since = 7, .until = 12});
+      field("topic_id", self.topic_id, {.since = 13});
       field("partitions", self.partitions, {.since = 7});
     }
   };
 
-  NullableString cluster_id{};  // tagged
+  struct ReplicaState {
+    std::int32_t replica_id = -1;
+    std::int64_t replica_epoch = -1;
+
+    friend bool operator==(const ReplicaState&, const ReplicaState&) = default;
+    static void describe(auto& field, auto& self) {
+      field("replica_id", self.replica_id, {.since = 15});
+      field("replica_epoch", self.replica_epoch, {.since = 15});
+    }
+  };
+
+  NullableString cluster_id{};   // tagged
+  ReplicaState replica_state{};  // tagged
   std::int32_t replica_id = -1;
   std::int32_t max_wait_ms = 0;
   std::int32_t min_bytes = 0;
@@ -63,7 +83,7 @@ struct FetchRequest {
   String rack_id{};
 
   static void describe(auto& field, auto& self) {
-    field("replica_id", self.replica_id);
+    field("replica_id", self.replica_id, {.until = 14});
     field("max_wait_ms", self.max_wait_ms);
     field("min_bytes", self.min_bytes);
     field("max_bytes", self.max_bytes);
@@ -76,6 +96,7 @@ struct FetchRequest {
   }
   static void describe_tagged(auto& field, auto& self) {
     field(0, "cluster_id", self.cluster_id, {.since = 12, .nullable_since = 12});
+    field(1, "replica_state", self.replica_state, {.since = 15});
   }
 };
 
@@ -141,10 +162,12 @@ struct FetchResponse {
   };
   struct Topic {
     String topic{};
+    Uuid topic_id{};
     Array<Partition> partitions{};
 
     static void describe(auto& field, auto& self) {
-      field("topic", self.topic);
+      field("topic", self.topic, {.until = 12});
+      field("topic_id", self.topic_id, {.since = 13});
       field("partitions", self.partitions);
     }
   };

@@ -11,7 +11,8 @@ namespace esc::wire {
 // Special timestamps of a ListOffsets request.
 inline constexpr std::int64_t kLatestTimestamp = -1;
 inline constexpr std::int64_t kEarliestTimestamp = -2;
-inline constexpr std::int64_t kMaxTimestamp = -3;  // v7 and later (KIP-734)
+inline constexpr std::int64_t kEarliestLocalTimestamp = -4;  // v8 and later (KIP-405): all is local here
+inline constexpr std::int64_t kMaxTimestamp = -3;            // v7 and later (KIP-734)
 
 struct ListOffsetsRequest {
   static constexpr ApiKey kApi = ApiKey::list_offsets;
