@@ -131,9 +131,12 @@ ConfigKey advertise_key() {
 }
 
 ConfigKey nodes_key() {
-  ConfigKey key{.path = "cluster.nodes",
-                .kind = KeyKind::node_list,
-                .meaning = "All nodes of the cluster, this one too; the same list on every node."};
+  ConfigKey key{
+      .path = "cluster.nodes",
+      .kind = KeyKind::node_list,
+      .meaning =
+          "All nodes of the cluster, this one too; the same list on every node. Once esctl node has changed "
+          "the nodes, what the cluster remembers counts instead."};
   key.get_text = [](const Config& config) {
     std::string text;
     for (const ClusterNode& node : config.cluster.nodes) {
@@ -182,6 +185,10 @@ void add_node_keys(std::vector<ConfigKey>& keys) {
   keys.push_back(
       text(ESC_KEY(cluster.secret_file), "File that holds the secret, instead of cluster.secret."));
   keys.push_back(nodes_key());
+  keys.push_back(
+      number(ESC_KEY(cluster.join), KeyKind::boolean, 0, 1,
+             "This node joins a cluster that exists (esctl node add) and never founds one. Without effect "
+             "once it has."));
   keys.push_back(listen_key());
   keys.push_back(advertise_key());
 }

@@ -109,7 +109,10 @@ shard::ShardOptions shard_options(const Config& config, const NodeIdentity& iden
 
   replica::GroupOptions& group = options.group;
   group.node = config.node.id;
-  for (const ClusterNode& node : config.cluster.nodes) group.members.voters.push_back(node.id);
+  // Who joins founds nothing: without voters to be it waits for a cluster's word.
+  for (const ClusterNode& node : config.cluster.nodes) {
+    if (!config.cluster.join) group.members.voters.push_back(node.id);
+  }
   group.timeouts = {.heartbeat_interval = Nanos{tuning.raft.heartbeat_ms} * kMillisecond,
                     .election_timeout_min = Nanos{tuning.raft.election_min_ms} * kMillisecond,
                     .election_timeout_max = Nanos{tuning.raft.election_max_ms} * kMillisecond,

@@ -43,8 +43,17 @@ std::optional<MemberStatus> decode_member_status(ByteView bytes) {
 }
 
 Membership::Membership(Group& group) : group_(group), saver_(group.env_.disk) {
-  for (const peer::PeerAddress& peer : group.options_.peers) {
-    if (peer.node != group.options_.node) peers_.push_back({.node = peer.node, .status = {}});
+  set_peers();
+}
+
+void Membership::set_peers() {
+  const std::vector<peer::PeerAddress>& wanted = group_.options_.peers;
+  std::erase_if(peers_, [&](const Peer& peer) {
+    return std::ranges::find(wanted, peer.node, &peer::PeerAddress::node) == wanted.end();
+  });
+  for (const peer::PeerAddress& peer : wanted) {
+    if (peer.node != group_.options_.node && find(peer.node) == nullptr)
+      peers_.push_back({.node = peer.node, .status = {}});
   }
 }
 
@@ -310,10 +319,14 @@ void Membership::log_waiting(Nanos now) {
        {"what", std::string_view(what)},
        {"cause", founded
                      ? "the data here are new, the cluster is not: it takes this node in as a learner first"
+                 : group_.options_.members.voters.empty()
+                     ? "cluster.join: this node waits until the cluster takes it in"
                      : "a new cluster begins when all voters of cluster.nodes are there"},
        {"fix", founded
                    ? "see esctl cluster status: a leader and a majority of the old members are needed; the "
                      "leader's log has member_ lines"
+               : group_.options_.members.voters.empty()
+                   ? "esctl node add at the cluster; start its nodes; see peer_ lines"
                    : "start the missing nodes, see their logs for peer_ lines"}});
 }
 

@@ -39,7 +39,7 @@ struct NodeConfig {
   std::string cluster_id;  // empty = whatever the data directory says, or a fresh one at first start
 };
 
-// One line of cluster.nodes: the same list in every node's configuration.
+// One line of cluster.nodes: the same list in the configuration of every node that founds the cluster.
 struct ClusterNode {
   NodeId id{};
   HostPort peer;   // where the other nodes connect to
@@ -55,6 +55,7 @@ struct ClusterConfig {
   std::string secret;              // nodes prove to each other that they know it; never printed
   std::string secret_file;         // ...or the file that holds it
   std::vector<ClusterNode> nodes;  // ascending by id
+  bool join = false;               // of a cluster that exists: never found one
   [[nodiscard]] bool configured() const {
     return !id.empty() || !secret.empty() || !secret_file.empty() || !nodes.empty();
   }

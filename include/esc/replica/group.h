@@ -25,6 +25,7 @@
 #include "esc/peer/links.h"
 #include "esc/raft/core.h"
 #include "esc/replica/frame_ring.h"
+#include "esc/replica/node_record.h"
 #include "esc/replica/partition.h"
 #include "esc/replica/plant.h"
 #include "esc/store/partition_log.h"
@@ -209,6 +210,11 @@ class Group final : private peer::LinkHandler {
   void accept(const peer::Hello& hello, io::AcceptedSocket socket);
   // A small message to the floor above on another node, at most once. False: no link, or one before it waits.
   [[nodiscard]] bool send_service(NodeId to, peer::Service service, ByteView payload);
+  // The nodes of the cluster as group 0's log has them, in place of the configured ones: links follow, and
+  // while this node leads, so do the members. No nodes: nothing changes.
+  void set_nodes(const NodeList& nodes);
+  // Whether `node` is a member; an uncommitted change counts as not yet made.
+  [[nodiscard]] bool may_count(NodeId node) const;
   // Whether there is a link to this node now.
   [[nodiscard]] bool linked(NodeId node) const { return links_ != nullptr && links_->up(node); }
   // Hands leadership to the member with the longest log; handed_over() turns true when this node leads no
@@ -437,6 +443,7 @@ class Group final : private peer::LinkHandler {
   std::vector<std::unique_ptr<PeerSender>> senders_;
   std::unique_ptr<Membership> membership_;  // null in a group of one
   std::unique_ptr<Admission> admission_;    // likewise
+  NodeList nodes_;                          // without nodes: the configured ones
   raft::Effects effects_;
   FrameRing ring_;
   std::unique_ptr<Checkpointer> checkpointer_;
