@@ -16,14 +16,14 @@ class EventIds {
  public:
   explicit EventIds(Broker& broker) : broker_(broker) {}
 
-  // Reads the ids of all items whose topic drops duplicates (ProduceItem::dedup). An item whose records
-  // cannot be read gets an error code. False: no memory.
+  // Checks the records of all items whose topic drops duplicates (ProduceItem::dedup) and reads their ids. An
+  // item whose records are not sound gets an error code. False: no memory.
   [[nodiscard]] bool read(Request& request, std::span<ProduceItem> items);
   // Brings the metrics up to date from time to time.
   void do_work(Nanos now);
 
  private:
-  [[nodiscard]] wire::ErrorCode read_item(ProduceItem& item, std::span<dedup::Id> ids);
+  [[nodiscard]] wire::BatchVerdict read_item(ProduceItem& item, std::span<dedup::Id> ids);
 
   Broker& broker_;
   std::vector<std::byte> plain_;
