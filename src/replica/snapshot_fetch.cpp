@@ -1,6 +1,7 @@
 #include "snapshot_fetch.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "checkpointer.h"
 #include "deduper.h"
@@ -238,9 +239,7 @@ void SnapshotFetch::on_ids(ByteView payload, std::uint64_t tag) {
   const ByteView entries = message->entries.first(std::min(wanted, message->entries.size()));
   windows_.at(next.partition)->window.load_entries(next.file.generation, entries);
   IdFiles& files = group_.deduper_->files();
-  files.add(next.partition, {.generation = next.file.generation,
-                             .file_offset = std::uint64_t{id_position_} * dedup::kEntryBytes,
-                             .bytes = {entries.begin(), entries.end()}});
+  keep_ids(next, entries);
   id_position_ += static_cast<std::uint32_t>(entries.size() / dedup::kEntryBytes);
   bytes_fetched_ += entries.size();
   not_before_ = group_.now_ + static_cast<Nanos>(entries.size() * static_cast<std::uint64_t>(kSecond) /
@@ -254,6 +253,24 @@ void SnapshotFetch::on_ids(ByteView payload, std::uint64_t tag) {
   writing_ids_ = true;
   files.write([](void* context, Errc code) { static_cast<SnapshotFetch*>(context)->on_ids_written(code); },
               this);
+}
+
+// The message is gone when they are written.
+void SnapshotFetch::keep_ids(const IdFile& file, ByteView entries) {
+  constexpr std::size_t kChunkBytes = dedup::EntryChunk::kEntries * dedup::kEntryBytes;
+  std::uint64_t file_offset = std::uint64_t{id_position_} * dedup::kEntryBytes;
+  while (!entries.empty()) {
+    const ByteView some = entries.first(std::min(kChunkBytes, entries.size()));
+    auto chunk = std::make_shared_for_overwrite<dedup::EntryChunk>();
+    std::memcpy(&(*chunk)[0], some.data(), some.size());
+    const ByteView kept = chunk->bytes(0, static_cast<std::uint32_t>(some.size() / dedup::kEntryBytes));
+    group_.deduper_->files().add(file.partition, {.generation = file.file.generation,
+                                                  .file_offset = file_offset,
+                                                  .chunk = std::move(chunk),
+                                                  .bytes = kept});
+    file_offset += some.size();
+    entries = entries.subspan(some.size());
+  }
 }
 
 void SnapshotFetch::on_ids_written(Errc code) {
