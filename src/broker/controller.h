@@ -87,6 +87,7 @@ class Controller {
   };
 
   void broadcast(Change change);
+  void tell_partitions(const TopicView& view);
   void receive(BroadcastCall& call);
   void broadcast_done(BroadcastCall& call);
   std::uint32_t advance_queue();

@@ -10,6 +10,7 @@ namespace esc::store {
 namespace {
 
 constexpr std::size_t kPlainBytesFirst = 256 * kKiB;
+constexpr std::uint64_t kPackingWeight = 8;  // of unpacking, roughly
 
 }  // namespace
 
@@ -21,6 +22,7 @@ std::expected<ByteView, Errc> BatchCleaner::records_of(wire::BatchView batch) {
     plain_.resize(plain_.size() * 2);
     records = wire::batch_records(batch, plain_);
   }
+  if (records) effort_ += records->size();
   return records;
 }
 
@@ -133,6 +135,7 @@ Errc BatchCleaner::rewrite_part(wire::BatchView batch, ByteView records, std::si
   const auto result =
       wire::rewrite_batch(batch, records, keep, rewrite, {.plain = rewritten_, .out = packed_});
   if (!result) return result.error();
+  if (batch.codec() != wire::Codec::none) effort_ += kPackingWeight * records.size();
   const bool too_large = result->size() > batch.size() && result->size() > settings_.batch_bytes_max;
   if (!too_large || to - from < 2) {
     add(*result);

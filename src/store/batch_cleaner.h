@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <expected>
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include "esc/base/bytes.h"
@@ -55,6 +56,8 @@ class BatchCleaner {
   // with the one behind it, or after the last batch.
   [[nodiscard]] ByteSpan take();
 
+  // Bytes that were packed and unpacked since the last call, weighed by what that costs.
+  [[nodiscard]] std::uint64_t take_effort() { return std::exchange(effort_, 0); }
   [[nodiscard]] std::uint64_t records_kept() const { return records_kept_; }
   [[nodiscard]] std::uint64_t records_removed() const { return records_removed_; }
   // When the last of the tombstones that stay may go; 0: there are none.
@@ -87,6 +90,7 @@ class BatchCleaner {
   std::vector<std::byte> pending_;     // the newest survivor; empty: none so far
   std::vector<std::byte> ready_;
   bool taken_ = false;
+  std::uint64_t effort_ = 0;
   std::uint64_t records_kept_ = 0;
   std::uint64_t records_removed_ = 0;
   WallMs tombstones_until_ = 0;

@@ -37,6 +37,10 @@ void SegmentedLog::compact(CompactOp& op) {
     op.done(op, failed_ ? Errc::io_error : Errc::closed);
     return;
   }
+  if (!resources_.begin_compaction()) {
+    op.done(op, Errc::busy);
+    return;
+  }
   compaction_ = std::make_unique<Compaction>(*this, op);
   compaction_->start();
 }
@@ -209,7 +213,7 @@ void Compaction::damaged(std::uint64_t at, const char* what) {
 }
 
 void Compaction::chunk_done() {
-  const std::uint64_t bytes = std::exchange(slice_bytes_, 0);
+  const std::uint64_t bytes = std::exchange(slice_bytes_, 0) + cleaner_->take_effort();
   waiting_ = true;
   op_.slice(op_, bytes);
 }
@@ -381,12 +385,14 @@ void Compaction::finish(Errc code) {
   for (Segment* source : sources_) log.leave(*source);
   log.remove_next();
   const std::unique_ptr<Compaction> self = std::move(log.compaction_);
+  log.resources_.end_compaction();
   const bool destroying = log.destroy_ != nullptr;  // `done` may destroy too, and even delete this log
   op.done(op, code);
   if (destroying) log.destroy_start();
 }
 
 void Compaction::forget_files() {
+  log_.resources_.end_compaction();
   for (auto& segment : outputs_) log_.resources_.files().forget(segment->file);
 }
 

@@ -239,8 +239,9 @@ class PartitionLog {
   [[nodiscard]] virtual bool compaction_due(const CompactionRules& rules, WallMs now_ms) const = 0;
   // Replaces the sealed segments by ones with the newest record of each key only. Only what is synced is
   // touched, the active segment never. Readers notice nothing; a checkpoint makes it last, release_removed()
-  // removes the old files. Offsets stay what they were. One at a time. `done` gets closed when it was
-  // cancelled, or when the log's start moved on; no_space and corruption leave everything as it was.
+  // removes the old files. Offsets stay what they were. One at a time; busy while another log of
+  // the same resources does it. `done` gets closed when it was cancelled, or when the log's start moved on;
+  // no_space and corruption leave everything as it was.
   virtual void compact(CompactOp& op) = 0;
   virtual void continue_compaction() = 0;
   virtual void cancel_compaction() = 0;  // `done` follows, perhaps inside this call; nothing without one

@@ -196,7 +196,9 @@ void prepare_item(Broker& broker, const Request& request, const TopicView* view,
   limits.set_bytes_max = static_cast<std::size_t>(view->settings.segment_bytes);
   limits.log_append_time = view->settings.log_append_time;
   limits.now_ms = broker.env().clock.wall_ms();
-  const wire::BatchVerdict verdict = wire::validate_produce_batch(records, limits);
+  const wire::BatchVerdict verdict = view->settings.cleanup_compact
+                                         ? broker.event_ids().validate_keyed(records, limits)
+                                         : wire::validate_produce_batch(records, limits);
   if (!verdict.ok()) {
     item.code = verdict.code;
     message = verdict.reason;
