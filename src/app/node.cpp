@@ -133,7 +133,11 @@ shard::ShardOptions shard_options(const Config& config, const NodeIdentity& iden
   broker.node = config.node.id;
   broker.cluster_id = identity.cluster_id;
   for (const ClusterNode& node : config.cluster.nodes) {
-    broker.nodes.push_back({node.id, node.kafka.host, node.kafka.port});
+    broker.nodes.push_back({.node = node.id,
+                            .host = node.kafka.host,
+                            .port = node.kafka.port,
+                            .peer_host = node.peer.host,
+                            .peer_port = node.peer.port});
   }
   const HostPort advertised = config.kafka.advertise.value_or(config.kafka.listen);
   broker.advertised_host = advertised.host;

@@ -19,6 +19,11 @@ namespace {
 constexpr std::size_t kRequestsPerSlab = 1024;
 constexpr std::size_t kRequestSlabsMax = 64;
 
+std::vector<replica::NodeRecord> known_nodes(const BrokerOptions& options) {
+  if (!options.nodes.empty()) return options.nodes;
+  return {{.node = options.node, .host = options.advertised_host, .port = options.advertised_port}};
+}
+
 }  // namespace
 
 BrokerMetrics::BrokerMetrics(obs::Scope& scope)
@@ -68,7 +73,7 @@ Broker::Broker(io::Env env, obs::LogSource log, obs::Scope& metrics, const Broke
       metrics_(metrics),
       options_(options),
       router_(router),
-      directory_(options.topic_defaults, options.groups),
+      directory_(options.topic_defaults, options.groups, known_nodes(options)),
       request_pool_(options.request_pool_bytes),
       response_pool_(options.response_pool_bytes),
       groups_(options.groups, nullptr),
@@ -125,6 +130,11 @@ void Broker::forget(Connection& connection) {
 
 void Broker::close_all() {
   connections_.for_each([](Connection& connection) { connection.close(); });
+}
+
+void Broker::set_advertised_port(std::uint16_t port) {
+  options_.advertised_port = port;
+  directory_.set_nodes(known_nodes(options_));
 }
 
 void Broker::begin_shutdown() {
@@ -286,7 +296,7 @@ void Broker::await_replicas(ProduceCall& call) {
 // --- the agent --------------------------------------------------------------------------------------
 
 std::uint32_t Broker::do_work(Nanos now) {
-  std::uint32_t work = controller_->do_work() + coordinators_->do_work(now) + producer_ids_->do_work(now);
+  std::uint32_t work = controller_->do_work(now) + coordinators_->do_work(now) + producer_ids_->do_work(now);
   event_ids_->do_work(now);
   compaction_metrics_->do_work(now);
   while (!finishing_.empty()) {

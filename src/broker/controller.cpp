@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::size_t kWishesMax = 256;
 constexpr Nanos kWishValid = 500 * kMillisecond;
+constexpr Nanos kWatchInterval = 10 * kMillisecond;
 
 }  // namespace
 
@@ -26,7 +27,8 @@ struct Controller::Broadcast {
   std::vector<BroadcastCall> calls;
 };
 
-Controller::Controller(Broker& broker) : broker_(broker), reconciler_(broker) {}
+Controller::Controller(Broker& broker)
+    : broker_(broker), reconciler_(broker), watch_(broker.options().node) {}
 
 Controller::~Controller() {
   while (!queue_.empty()) queue_.pop_front();
@@ -97,8 +99,9 @@ void Controller::broadcast_done(BroadcastCall& call) {
   std::erase_if(broadcasts_, [&](const auto& each) { return each.get() == &sent; });
 }
 
-std::uint32_t Controller::do_work() {
+std::uint32_t Controller::do_work(Nanos now) {
   std::uint32_t work = 0;
+  watch_nodes(now);
   while (!changes_.empty()) {
     Change change = std::move(changes_.front());
     changes_.pop_front();
@@ -113,6 +116,30 @@ std::uint32_t Controller::do_work() {
     ++work;
   }
   return work + advance_queue();
+}
+
+// Tells every core which nodes are gone, whenever that changes.
+void Controller::watch_nodes(Nanos now) {
+  struct GoneCall : Call {
+    std::vector<NodeId> gone;
+  };
+  if (!live_ || now < next_watch_) return;
+  next_watch_ = now + kWatchInterval;
+  const replica::Group& group = *broker_.group(GroupId(0));
+  watched_.clear();
+  for (const NodeView& node : broker_.directory().nodes()) watched_.push_back(node.record.node);
+  if (!watch_.look(now, watched_, [&](NodeId node) { return group.linked(node); })) return;
+  for (std::uint32_t core = 0; core < broker_.router().cores(); ++core) {
+    auto* call = new GoneCall;
+    call->gone = watch_.gone();
+    call->target = CoreId(core);
+    call->run = [](Call& base, Broker& target) {
+      target.directory().set_gone(static_cast<GoneCall&>(base).gone);
+      target.router().reply(base);
+    };
+    call->done = [](Call& base, Broker&) { delete &static_cast<GoneCall&>(base); };
+    broker_.router().send(*call);
+  }
 }
 
 std::uint32_t Controller::advance_queue() {

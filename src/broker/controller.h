@@ -16,6 +16,7 @@
 
 #include "esc/broker/broker.h"
 #include "esc/wire/error_code.h"
+#include "node_watch.h"
 #include "reconciler.h"
 
 namespace esc::broker {
@@ -75,7 +76,7 @@ class Controller {
   // `leader` 0: nobody known. Tells every core.
   void announce_leader(GroupId group, NodeId leader, Term term);
   void on_partition(GroupId group, replica::Partition& partition);
-  std::uint32_t do_work();
+  std::uint32_t do_work(Nanos now);
 
  private:
   struct Broadcast;
@@ -90,6 +91,7 @@ class Controller {
   void tell_partitions(const TopicView& view);
   void receive(BroadcastCall& call);
   void broadcast_done(BroadcastCall& call);
+  void watch_nodes(Nanos now);
   std::uint32_t advance_queue();
   [[nodiscard]] bool propose(AdminCall& call);
   void refuse_rest(AdminCall& call);
@@ -103,6 +105,9 @@ class Controller {
   Broker& broker_;
   replica::Catalog master_;
   Reconciler reconciler_;
+  NodeWatch watch_;
+  std::vector<NodeId> watched_;  // kept for its memory
+  Nanos next_watch_ = 0;
   bool live_ = false;
   bool ready_ = false;
   Nanos started_at_ = 0;

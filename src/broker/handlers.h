@@ -13,24 +13,8 @@ namespace esc::broker {
   return uuid;
 }
 
-// A node as clients see it.
-struct NodeAddress {
-  std::int32_t id = 0;
-  std::string_view host;
-  std::uint16_t port = 0;
-};
-
-[[nodiscard]] inline std::size_t node_count(const BrokerOptions& options) {
-  return std::max<std::size_t>(options.nodes.size(), 1);
-}
-
-[[nodiscard]] inline NodeAddress node_address(const BrokerOptions& options, std::size_t i) {
-  if (options.nodes.empty()) {
-    return {static_cast<std::int32_t>(options.node.value()), options.advertised_host,
-            options.advertised_port};
-  }
-  const BrokerNode& node = options.nodes[i];
-  return {static_cast<std::int32_t>(node.node.value()), node.host, node.port};
+[[nodiscard]] inline std::int32_t to_wire(NodeId node) {
+  return node == NodeId(0) ? -1 : static_cast<std::int32_t>(node.value());
 }
 
 // Where the partition that a client names is: fills item.partition and item.group. False, with item.code,
@@ -84,6 +68,7 @@ void handle_describe_groups(Broker& broker, Request& request);
 void handle_list_groups(Broker& broker, Request& request);
 void handle_delete_groups(Broker& broker, Request& request);
 void handle_group_lag(Broker& broker, Request& request);
+void handle_describe_nodes(Broker& broker, Request& request);
 void handle_describe_cluster(Broker& broker, Request& request);
 void handle_alter_configs(Broker& broker, Request& request);
 void handle_incremental_alter_configs(Broker& broker, Request& request);

@@ -1,6 +1,7 @@
 #include "engine.h"
 #include "esc/wire/api/api_versions.h"
 #include "esc/wire/api/describe_cluster.h"
+#include "esc/wire/api/describe_nodes.h"
 #include "esc/wire/api/metadata.h"
 #include "esc/wire/api/node_status.h"
 
@@ -12,6 +13,8 @@ ESC_WIRE_INSTANTIATE_CODEC(ApiVersionsRequest);
 ESC_WIRE_INSTANTIATE_CODEC(ApiVersionsResponse);
 ESC_WIRE_INSTANTIATE_CODEC(DescribeClusterRequest);
 ESC_WIRE_INSTANTIATE_CODEC(DescribeClusterResponse);
+ESC_WIRE_INSTANTIATE_CODEC(DescribeNodesRequest);
+ESC_WIRE_INSTANTIATE_CODEC(DescribeNodesResponse);
 ESC_WIRE_INSTANTIATE_CODEC(NodeStatusRequest);
 ESC_WIRE_INSTANTIATE_CODEC(NodeStatusResponse);
 

@@ -1,6 +1,9 @@
 // What a node of a cluster says and does about groups that it leads, and about those it does not.
 #include "esc/wire/api/create_topics.h"
+#include "esc/wire/api/describe_cluster.h"
+#include "esc/wire/api/describe_nodes.h"
 #include "esc/wire/api/fetch.h"
+#include "esc/wire/api/find_coordinator.h"
 #include "esc/wire/api/list_offsets.h"
 #include "esc/wire/api/metadata.h"
 #include "esc/wire/api/node_status.h"
@@ -89,6 +92,62 @@ TEST(Follower, metadata_follows_what_the_groups_say_about_leaders) {
   EXPECT_EQ(answer.topics[0].partitions[0].error_code, ErrorCode::none);
   world.on_leader_changed(GroupId(1), NodeId(0), Term(9));
   EXPECT_EQ(metadata_of(world, "orders").topics[0].partitions[0].leader_id, -1);
+}
+
+TEST(Follower, metadata_do_not_name_a_node_that_is_gone) {
+  World world(3);
+  world.apply_topic("orders", {1});
+  world.on_leader_changed(GroupId(0), NodeId(3), Term(4));
+  world.on_leader_changed(GroupId(1), NodeId(3), Term(9));
+  world.broker->directory().set_gone({NodeId(3)});
+  const auto answer = metadata_of(world, "orders");
+  ASSERT_EQ(answer.brokers.size(), 2u);
+  EXPECT_EQ(answer.brokers[1].node_id, 2);
+  EXPECT_EQ(answer.controller_id, -1);
+  // Its groups have no leader that a client could find, until the next one is known.
+  const auto& partition = answer.topics[0].partitions[0];
+  EXPECT_EQ(partition.leader_id, -1);
+  EXPECT_EQ(partition.error_code, ErrorCode::leader_not_available);
+  ASSERT_EQ(partition.replica_nodes.size(), 3u);
+  ASSERT_EQ(partition.isr_nodes.size(), 2u);
+  EXPECT_EQ(partition.isr_nodes[0], 1);
+  EXPECT_EQ(partition.isr_nodes[1], 2);
+  ASSERT_EQ(partition.offline_replicas.size(), 1u);
+  EXPECT_EQ(partition.offline_replicas[0], 3);
+  world.on_leader_changed(GroupId(1), NodeId(2), Term(10));
+  EXPECT_EQ(metadata_of(world, "orders").topics[0].partitions[0].leader_id, 2);
+  world.broker->directory().set_gone({});
+  const auto back = metadata_of(world, "orders");
+  EXPECT_EQ(back.brokers.size(), 3u);
+  EXPECT_EQ(back.topics[0].partitions[0].isr_nodes.size(), 3u);
+  EXPECT_EQ(back.topics[0].partitions[0].offline_replicas.size(), 0u);
+}
+
+TEST(Follower, describe_cluster_and_find_coordinator_do_not_name_a_node_that_is_gone) {
+  World world(3);
+  world.on_leader_changed(GroupId(0), NodeId(3), Term(4));
+  world.on_leader_changed(GroupId(1), NodeId(3), Term(4));
+  const std::array<wire::String, 2> keys = {"orders", "audit"};
+  wire::FindCoordinatorRequest find;
+  find.coordinator_keys = keys;
+  for (const auto& found : world.call<wire::FindCoordinatorResponse>(find, 4).coordinators) {
+    EXPECT_EQ(found.node_id, 3);
+    EXPECT_EQ(found.host, "host3");
+  }
+  world.broker->directory().set_gone({NodeId(3)});
+  const auto described = world.call<wire::DescribeClusterResponse>(wire::DescribeClusterRequest{}, 1);
+  EXPECT_EQ(described.brokers.size(), 2u);
+  EXPECT_EQ(described.controller_id, -1);
+  for (const auto& found : world.call<wire::FindCoordinatorResponse>(find, 4).coordinators) {
+    EXPECT_EQ(found.node_id, -1);
+    EXPECT_EQ(found.error_code, ErrorCode::coordinator_not_available);
+  }
+  // Operators see it all the same.
+  const auto nodes = world.call<wire::DescribeNodesResponse>(wire::DescribeNodesRequest{}, 0);
+  ASSERT_EQ(nodes.nodes.size(), 3u);
+  EXPECT_FALSE(nodes.nodes[1].gone);
+  EXPECT_TRUE(nodes.nodes[2].gone);
+  EXPECT_EQ(nodes.nodes[2].host, "host3");
 }
 
 TEST(Follower, produce_fetch_and_list_offsets_send_the_client_elsewhere) {

@@ -78,7 +78,7 @@ struct World final : replica::GroupListener, Router {
     options.groups = kGroups;
     options.request_pool_bytes = options.response_pool_bytes = 8 * kMiB;
     for (std::uint32_t id = 1; id <= 3; ++id)
-      options.nodes.push_back({NodeId(id), "host" + std::to_string(id), 9092});
+      options.nodes.push_back({.node = NodeId(id), .host = "host" + std::to_string(id), .port = 9092});
     broker = std::make_unique<Broker>(env, obs::LogSource(), registry.scope(), options, *this);
     for (std::uint32_t id = 0; id < kGroups; ++id) open_group(GroupId(id), voters);
     start_controller(*broker);

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "canary.h"
+#include "esc/wire/api/describe_nodes.h"
 #include "esc/wire/api/metadata.h"
 #include "esc/wire/api/node_status.h"
 
@@ -89,9 +90,11 @@ Result<ClusterReport> report_cluster(const Bootstrap& bootstrap, Deadline deadli
       if (partition.leader_id < 0) ++report.without_leader;
     }
   }
-  for (const auto& broker : metadata->message.brokers)
-    report.nodes.push_back(
-        report_node(broker.node_id, fmt::format("{}:{}", broker.host, broker.port), deadline));
+  // Metadata leave out nodes that are gone.
+  const auto nodes = client->call_private<wire::DescribeNodesResponse>(wire::DescribeNodesRequest{});
+  if (!nodes) return std::unexpected(nodes.error());
+  for (const auto& node : nodes->message.nodes)
+    report.nodes.push_back(report_node(node.node_id, fmt::format("{}:{}", node.host, node.port), deadline));
   std::ranges::sort(report.nodes, {}, &NodeReport::id);
   return report;
 }

@@ -23,15 +23,9 @@
 #include "esc/obs/log.h"
 #include "esc/obs/metrics.h"
 #include "esc/replica/group.h"
+#include "esc/replica/node_record.h"
 
 namespace esc::broker {
-
-// A node as clients are told to find it.
-struct BrokerNode {
-  NodeId node;
-  std::string host;
-  std::uint16_t port = 0;
-};
 
 // Bugs planted on purpose, so that the simulator can show that its checkers find them. Never set in service.
 enum class Plant : std::uint8_t {
@@ -42,8 +36,8 @@ enum class Plant : std::uint8_t {
 
 struct BrokerOptions {
   NodeId node{1};
-  std::vector<BrokerNode> nodes;  // of the cluster, this one too; empty: a single node
-  std::string cluster_id;         // as clients see it
+  std::vector<replica::NodeRecord> nodes;  // of the cluster, this one too; empty: a single node
+  std::string cluster_id;                  // as clients see it
   std::string advertised_host;
   std::uint16_t advertised_port = 0;
   bool auto_create_topics = true;
@@ -182,10 +176,8 @@ class Broker {
   [[nodiscard]] obs::LogSource& log() { return log_; }
   [[nodiscard]] BrokerMetrics& metrics() { return metrics_; }
   // How many nodes hold each partition: all of them.
-  [[nodiscard]] std::size_t replication_factor() const {
-    return std::max<std::size_t>(options_.nodes.size(), 1);
-  }
-  void set_advertised_port(std::uint16_t port) { options_.advertised_port = port; }
+  [[nodiscard]] std::size_t replication_factor() const { return directory_.nodes().size(); }
+  void set_advertised_port(std::uint16_t port);
   // Begins nothing new; fetches that wait are answered at once.
   void begin_shutdown();
   [[nodiscard]] Nanos started_at() const { return started_at_; }

@@ -1,16 +1,19 @@
-// A core's view of the cluster: topics with their settings, and who leads each group. Kept current by
+// A core's view of the cluster: nodes, topics with their settings, and who leads each group. Kept current by
 // broadcasts from group 0's core; read without synchronisation on the data path.
 //
 // Threading: one core per instance.
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "esc/broker/topic_settings.h"
 #include "esc/replica/catalog.h"
+#include "esc/replica/node_record.h"
 
 namespace esc::broker {
 
@@ -27,9 +30,17 @@ struct GroupView {
   Nanos elected_at = 0;  // when last_leader was first heard of
 };
 
+struct NodeView {
+  replica::NodeRecord record;
+  bool gone = false;  // not named to clients, see node_watch.h
+};
+
 class Directory {
  public:
-  Directory(const TopicSettings& defaults, std::uint32_t groups) : defaults_(defaults), groups_(groups) {}
+  Directory(const TopicSettings& defaults, std::uint32_t groups, std::vector<replica::NodeRecord> nodes)
+      : defaults_(defaults), groups_(groups) {
+    set_nodes(std::move(nodes));
+  }
 
   // The topic that is new or has changed; null: none has.
   const TopicView* apply(Index index, ByteView command) {
@@ -67,6 +78,27 @@ class Directory {
   [[nodiscard]] const replica::Catalog& catalog() const { return catalog_; }
   [[nodiscard]] const TopicSettings& defaults() const { return defaults_; }
 
+  // All of the cluster, ascending by id.
+  [[nodiscard]] const std::vector<NodeView>& nodes() const { return nodes_; }
+  [[nodiscard]] const NodeView* find_node(NodeId id) const {
+    const auto found =
+        std::ranges::find_if(nodes_, [id](const NodeView& each) { return each.record.node == id; });
+    return found == nodes_.end() ? nullptr : &*found;
+  }
+  void set_nodes(std::vector<replica::NodeRecord> nodes) {
+    nodes_.clear();
+    for (replica::NodeRecord& node : nodes) nodes_.push_back({.record = std::move(node), .gone = false});
+  }
+  void set_gone(const std::vector<NodeId>& gone) {
+    for (NodeView& node : nodes_) node.gone = std::ranges::find(gone, node.record.node) != gone.end();
+  }
+  // Who leads the group, as clients are told: 0 when nobody is known, or who is known is gone.
+  [[nodiscard]] NodeId leader(GroupId id) const {
+    const NodeId leader = group(id).leader;
+    const NodeView* node = find_node(leader);
+    return node == nullptr || node->gone ? NodeId(0) : leader;
+  }
+
   [[nodiscard]] const GroupView& group(GroupId id) const { return groups_[id.value()]; }
   void set_group(GroupId id, const GroupView& view) { groups_[id.value()] = view; }
   [[nodiscard]] std::uint32_t group_count() const { return static_cast<std::uint32_t>(groups_.size()); }
@@ -85,6 +117,7 @@ class Directory {
   replica::Catalog catalog_;
   std::map<std::string, TopicView, std::less<>> views_;
   std::vector<GroupView> groups_;
+  std::vector<NodeView> nodes_;
 };
 
 }  // namespace esc::broker

@@ -223,6 +223,8 @@ class Group final : private peer::LinkHandler {
   void accept(const peer::Hello& hello, io::AcceptedSocket socket);
   // A small message to the floor above on another node, at most once. False: no link, or one before it waits.
   [[nodiscard]] bool send_service(NodeId to, peer::Service service, ByteView payload);
+  // Whether there is a link to this node now.
+  [[nodiscard]] bool linked(NodeId node) const { return links_ != nullptr && links_->up(node); }
   // Hands leadership to the member with the longest log; handed_over() turns true when this node leads no
   // more, when nobody can take over, or after a bounded time.
   void begin_handover();

@@ -42,6 +42,7 @@ enum class ApiKey : std::int16_t {
   // From 20000 on: not Kafka's but our own, never advertised.
   node_status = 20000,
   group_lag = 20001,
+  describe_nodes = 20002,
 };
 
 // Of APIs without flexible versions.
@@ -101,6 +102,7 @@ inline constexpr std::array kApis = {
     ApiInfo{ApiKey::describe_cluster, "DescribeCluster", 0, 1, 0, 0},
     ApiInfo{ApiKey::node_status, "NodeStatus", 0, 0, 0, 0},
     ApiInfo{ApiKey::group_lag, "GroupLag", 0, 0, 0, 0},
+    ApiInfo{ApiKey::describe_nodes, "DescribeNodes", 0, 0, 0, 0},
 };
 
 // The entry of a key that came off the wire; null when this server does not know it.

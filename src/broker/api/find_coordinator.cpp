@@ -30,19 +30,16 @@ Coordinator locate(const Broker& broker, std::int8_t key_type, std::string_view 
   }
   if (key_type != kKeyTypeGroup) return refuse(wire::ErrorCode::invalid_request, "unknown key type");
   if (key.empty()) return refuse(wire::ErrorCode::invalid_group_id, "the group id is empty");
-  const BrokerOptions& options = broker.options();
-  const GroupId home = Coordinators::home(key, options.groups);
-  const NodeId leader = broker.directory().group(home).leader;
-  for (std::size_t i = 0; i < node_count(options); ++i) {
-    const NodeAddress node = node_address(options, i);
-    if (leader == NodeId(0) || node.id != static_cast<std::int32_t>(leader.value())) continue;
-    Coordinator answer;
-    answer.node_id = node.id;
-    answer.host = node.host;
-    answer.port = node.port;
-    return answer;
+  const GroupId home = Coordinators::home(key, broker.options().groups);
+  const NodeView* leader = broker.directory().find_node(broker.directory().leader(home));
+  if (leader == nullptr) {
+    return refuse(wire::ErrorCode::coordinator_not_available, "the coordinator is being elected: try again");
   }
-  return refuse(wire::ErrorCode::coordinator_not_available, "the coordinator is being elected: try again");
+  Coordinator answer;
+  answer.node_id = to_wire(leader->record.node);
+  answer.host = leader->record.host;
+  answer.port = leader->record.port;
+  return answer;
 }
 
 }  // namespace

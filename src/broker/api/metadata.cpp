@@ -3,25 +3,66 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 
 #include "../controller.h"
 #include "../handlers.h"
 #include "../respond.h"
 #include "esc/wire/api/describe_cluster.h"
+#include "esc/wire/api/describe_nodes.h"
 
 namespace esc::broker {
 namespace {
 
 // Who changes metadata: the leader of group 0, -1 when nobody is known.
 std::int32_t controller_id(const Directory& directory) {
-  const NodeId leader = directory.group(GroupId(0)).leader;
-  return leader == NodeId(0) ? -1 : static_cast<std::int32_t>(leader.value());
+  return to_wire(directory.leader(GroupId(0)));
+}
+
+// Nodes that are gone are not named: clients would go on dialling them.
+template <class Node>
+std::span<Node> named(std::span<Node> room, const Directory& directory, std::int32_t Node::* id) {
+  std::size_t count = 0;
+  for (const NodeView& node : directory.nodes()) {
+    if (node.gone) continue;
+    room[count].*id = to_wire(node.record.node);
+    room[count].host = node.record.host;
+    room[count].port = node.record.port;
+    if (!node.record.rack.empty()) room[count].rack = node.record.rack;
+    ++count;
+  }
+  return room.first(count);
+}
+
+// Every partition is on every node.
+struct Replicas {
+  std::span<std::int32_t> all;
+  std::span<std::int32_t> in_sync;
+  std::span<std::int32_t> offline;
+};
+
+std::optional<Replicas> list_replicas(Broker& broker, Request& request) {
+  const std::vector<NodeView>& nodes = broker.directory().nodes();
+  const auto room = broker.allocate<std::int32_t>(request, 2 * nodes.size());
+  if (room.data() == nullptr) return std::nullopt;
+  Replicas replicas{room.first(nodes.size()), {}, {}};
+  std::size_t present = 0;
+  std::size_t gone = 0;
+  for (std::size_t i = 0; i < nodes.size(); ++i) {
+    const std::int32_t id = to_wire(nodes[i].record.node);
+    replicas.all[i] = id;
+    // Those in sync from the front, the others from the back.
+    room[nodes[i].gone ? room.size() - ++gone : nodes.size() + present++] = id;
+  }
+  replicas.in_sync = room.subspan(nodes.size(), present);
+  replicas.offline = room.last(gone);
+  return replicas;
 }
 
 struct Builder {
   Broker& broker;
   Request& request;
-  std::span<std::int32_t> replicas;  // every node holds every partition
+  Replicas replicas;
   bool failed = false;
 
   wire::MetadataResponse::Topic topic(const TopicView& view) {
@@ -35,12 +76,12 @@ struct Builder {
     for (std::size_t i = 0; i < partitions.size(); ++i) {
       const GroupView& group = broker.directory().group(known.partitions[i].group);
       partitions[i].partition_index = static_cast<std::int32_t>(i);
-      partitions[i].leader_id =
-          group.leader == NodeId(0) ? -1 : static_cast<std::int32_t>(group.leader.value());
-      if (group.leader == NodeId(0)) partitions[i].error_code = wire::ErrorCode::leader_not_available;
+      partitions[i].leader_id = to_wire(broker.directory().leader(known.partitions[i].group));
+      if (partitions[i].leader_id == -1) partitions[i].error_code = wire::ErrorCode::leader_not_available;
       partitions[i].leader_epoch = static_cast<std::int32_t>(group.term.value());
-      partitions[i].replica_nodes = replicas;
-      partitions[i].isr_nodes = replicas;
+      partitions[i].replica_nodes = replicas.all;
+      partitions[i].isr_nodes = replicas.in_sync;
+      partitions[i].offline_replicas = replicas.offline;
     }
     answer.partitions = partitions;
     return answer;
@@ -79,24 +120,17 @@ bool wants_all(const wire::MetadataRequest& asked, std::int16_t version) {
 
 void answer_metadata(Broker& broker, Request& request, const wire::MetadataRequest& asked,
                      const AdminCall* created) {
-  const BrokerOptions& options = broker.options();
   const Directory& directory = broker.directory();
-  const std::size_t nodes = node_count(options);
-  Builder builder{broker, request, broker.allocate<std::int32_t>(request, nodes)};
-  const auto brokers = broker.allocate<wire::MetadataResponse::Broker>(request, nodes);
+  const std::optional<Replicas> replicas = list_replicas(broker, request);
+  const auto brokers = broker.allocate<wire::MetadataResponse::Broker>(request, directory.nodes().size());
   const bool all = wants_all(asked, request.header.version);
   const auto topics = broker.allocate<wire::MetadataResponse::Topic>(
       request, all ? directory.topics().size() : asked.topics->size());
-  if (builder.replicas.data() == nullptr || brokers.data() == nullptr || topics.data() == nullptr) {
+  if (!replicas || brokers.data() == nullptr || topics.data() == nullptr) {
     broker.protocol_error(request, "no memory for the metadata response");
     return;
   }
-  for (std::size_t i = 0; i < nodes; ++i) {
-    const NodeAddress node = node_address(options, i);
-    builder.replicas[i] = brokers[i].node_id = node.id;
-    brokers[i].host = node.host;
-    brokers[i].port = node.port;
-  }
+  Builder builder{broker, request, *replicas};
   std::size_t at = 0;
   if (all) {
     for (const auto& [name, view] : directory.topics()) topics[at++] = builder.topic(view);
@@ -111,8 +145,8 @@ void answer_metadata(Broker& broker, Request& request, const wire::MetadataReque
     return;
   }
   wire::MetadataResponse response;
-  response.brokers = brokers;
-  response.cluster_id = options.cluster_id;
+  response.brokers = named(brokers, directory, &wire::MetadataResponse::Broker::node_id);
+  response.cluster_id = broker.options().cluster_id;
   response.controller_id = controller_id(directory);
   response.topics = topics;
   broker.respond(request, response);
@@ -147,19 +181,36 @@ void handle_metadata(Broker& broker, Request& request) {
 void handle_describe_cluster(Broker& broker, Request& request) {
   const auto* asked = broker.decode<wire::DescribeClusterRequest>(request);
   if (asked == nullptr) return;
-  const BrokerOptions& options = broker.options();
-  const auto brokers = broker.allocate<wire::DescribeClusterResponse::Broker>(request, node_count(options));
-  for (std::size_t i = 0; i < brokers.size(); ++i) {
-    const NodeAddress node = node_address(options, i);
-    brokers[i].broker_id = node.id;
-    brokers[i].host = node.host;
-    brokers[i].port = node.port;
-  }
+  const Directory& directory = broker.directory();
+  const auto brokers =
+      broker.allocate<wire::DescribeClusterResponse::Broker>(request, directory.nodes().size());
+  if (brokers.data() == nullptr) return broker.protocol_error(request, "no memory for the nodes");
   wire::DescribeClusterResponse response;
-  response.cluster_id = options.cluster_id;
-  response.controller_id = controller_id(broker.directory());
-  response.brokers = brokers;
+  response.cluster_id = broker.options().cluster_id;
+  response.controller_id = controller_id(directory);
+  response.brokers = named(brokers, directory, &wire::DescribeClusterResponse::Broker::broker_id);
   response.endpoint_type = asked->endpoint_type;
+  broker.respond(request, response);
+}
+
+void handle_describe_nodes(Broker& broker, Request& request) {
+  if (broker.decode<wire::DescribeNodesRequest>(request) == nullptr) return;
+  const std::vector<NodeView>& known = broker.directory().nodes();
+  const auto nodes = broker.allocate<wire::DescribeNodesResponse::Node>(request, known.size());
+  if (nodes.data() == nullptr) return broker.protocol_error(request, "no memory for the nodes");
+  for (std::size_t i = 0; i < known.size(); ++i) {
+    const replica::NodeRecord& record = known[i].record;
+    nodes[i] = {.node_id = to_wire(record.node),
+                .host = record.host,
+                .port = record.port,
+                .peer_host = record.peer_host,
+                .peer_port = record.peer_port,
+                .rack = record.rack,
+                .gone = known[i].gone};
+  }
+  wire::DescribeNodesResponse response;
+  response.node_id = to_wire(broker.options().node);
+  response.nodes = nodes;
   broker.respond(request, response);
 }
 

@@ -9,10 +9,13 @@ namespace {
 
 using Status = wire::NodeStatusResponse;
 
+constexpr std::size_t kMembersMax = raft::kVotersMax + raft::kLearnersMax;
+
 struct StatusCall : Call {
   Request* request = nullptr;
   std::span<Status::Group> groups;  // by id, of the whole node; each core fills its own
   std::span<Status::Peer> peers;    // raft::kPeersMax per group
+  std::span<std::int32_t> members;  // kMembersMax per group
 };
 
 struct StatusState {
@@ -21,12 +24,8 @@ struct StatusState {
   std::uint32_t outstanding = 0;
 };
 
-std::int64_t to_wire(Index index) {
+std::int64_t number(Index index) {
   return static_cast<std::int64_t>(index.value());
-}
-
-std::int32_t to_wire(NodeId node) {
-  return node == NodeId(0) ? -1 : static_cast<std::int32_t>(node.value());
 }
 
 void describe_peers(const raft::Core& core, Nanos now, std::span<Status::Peer> room, Status::Group& answer) {
@@ -35,11 +34,22 @@ void describe_peers(const raft::Core& core, Nanos now, std::span<Status::Peer> r
     Status::Peer& peer = room[count++];
     peer.node_id = to_wire(progress.node);
     peer.state = static_cast<std::int8_t>(progress.state);
-    peer.match_index = to_wire(progress.match);
-    peer.received_index = to_wire(progress.received);
+    peer.match_index = number(progress.match);
+    peer.received_index = number(progress.received);
     peer.last_contact_ms = progress.last_contact == 0 ? -1 : (now - progress.last_contact) / kMillisecond;
   }
   answer.peers = room.first(count);
+}
+
+void describe_members(const raft::Configuration& members, std::span<std::int32_t> room,
+                      Status::Group& answer) {
+  std::size_t count = 0;
+  for (const NodeId voter : members.voters) room[count++] = to_wire(voter);
+  answer.voters = room.first(count);
+  room = room.subspan(count);
+  count = 0;
+  for (const NodeId learner : members.learners) room[count++] = to_wire(learner);
+  answer.learners = room.first(count);
 }
 
 void describe_group(Broker& broker, const replica::Group& group, std::span<Status::Peer> room,
@@ -52,10 +62,10 @@ void describe_group(Broker& broker, const replica::Group& group, std::span<Statu
   answer.serving = group.leading();
   answer.term = static_cast<std::int64_t>(core.term().value());
   answer.leader_id = to_wire(core.leader());
-  answer.commit_index = to_wire(core.commit_index());
-  answer.last_index = to_wire(core.last_index());
-  answer.durable_index = to_wire(core.durable_index());
-  answer.applied_index = to_wire(core.applied_index());
+  answer.commit_index = number(core.commit_index());
+  answer.last_index = number(core.last_index());
+  answer.durable_index = number(core.durable_index());
+  answer.applied_index = number(core.applied_index());
   answer.partitions = static_cast<std::int32_t>(group.partitions().size());
   for (const replica::Partition* partition : group.partitions())
     answer.records += partition->high_watermark().value();
@@ -71,6 +81,8 @@ void run_status(Call& base, Broker& broker) {
     if (group == nullptr) continue;
     describe_group(broker, *group, call.peers.subspan(id * raft::kPeersMax, raft::kPeersMax),
                    call.groups[id]);
+    describe_members(group->core().configuration(), call.members.subspan(id * kMembersMax, kMembersMax),
+                     call.groups[id]);
   }
   broker.router().reply(base);
 }
@@ -101,8 +113,9 @@ void handle_node_status(Broker& broker, Request& request) {
   const auto calls = broker.allocate<StatusCall>(request, cores);
   const auto room = broker.allocate<Status::Group>(request, groups);
   const auto peers = broker.allocate<Status::Peer>(request, groups * raft::kPeersMax);
+  const auto members = broker.allocate<std::int32_t>(request, groups * kMembersMax);
   if (states.data() == nullptr || calls.data() == nullptr || room.data() == nullptr ||
-      peers.data() == nullptr) {
+      peers.data() == nullptr || members.data() == nullptr) {
     broker.protocol_error(request, "no memory for the status");
     return;
   }
@@ -114,6 +127,7 @@ void handle_node_status(Broker& broker, Request& request) {
     call.request = &request;
     call.groups = room;
     call.peers = peers;
+    call.members = members;
     call.target = CoreId(core);
     call.run = &run_status;
     call.done = &status_done;

@@ -79,11 +79,9 @@ bool names_every_node(const Broker& broker, std::span<const std::int32_t> ids) {
   const auto named = [&](NodeId node) {
     return std::count(ids.begin(), ids.end(), static_cast<std::int32_t>(node.value())) == 1;
   };
-  const BrokerOptions& options = broker.options();
   if (ids.size() != broker.replication_factor()) return false;
-  if (options.nodes.empty()) return named(options.node);
-  return std::all_of(options.nodes.begin(), options.nodes.end(),
-                     [&](const BrokerNode& node) { return named(node.node); });
+  return std::ranges::all_of(broker.directory().nodes(),
+                             [&](const NodeView& node) { return named(node.record.node); });
 }
 
 // Kafka answers a name that a request lists twice with an error for it, once.

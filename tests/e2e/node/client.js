@@ -141,7 +141,9 @@ async function group(brokers, topic, groupId) {
     rebalanceTimeout: 10000,
     metadataMaxAge: 1000,
     maxWaitTimeInMs: 100,
-    retry: { retries: 100, initialRetryTime: 50, maxRetryTime: 500 },
+    // As many as by default: until they are used up kafkajs sends its heartbeats to the coordinator it had, also when that
+    // process is gone; then it starts its consumer anew, and looks for the coordinator.
+    retry: { retries: 5, initialRetryTime: 50, maxRetryTime: 500 },
   })
   await consumer.connect()
   await consumer.subscribe({ topics: [topic], fromBeginning: true })

@@ -51,6 +51,8 @@ struct NodeStatusResponse {
     std::int64_t elected_ms = -1;          // since a new leader was last heard of here; -1: never
     std::int32_t previous_leader_id = -1;  // before that one; -1: none since this node started
     Array<Peer> peers{};                   // of the leader
+    Array<std::int32_t> voters{};          // in force here
+    Array<std::int32_t> learners{};        // get the log, do not vote
 
     static void describe(auto& field, auto& self) {
       field("group_id", self.group_id);
@@ -67,6 +69,8 @@ struct NodeStatusResponse {
       field("elected_ms", self.elected_ms);
       field("previous_leader_id", self.previous_leader_id);
       field("peers", self.peers);
+      field("voters", self.voters);
+      field("learners", self.learners);
     }
   };
 
