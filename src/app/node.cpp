@@ -12,6 +12,8 @@
 #include <charconv>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
+#include <iterator>
 #include <memory>
 #include <random>
 #include <thread>
@@ -178,6 +180,20 @@ void raise_file_limit() {
   ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+// The same program with the same arguments in this process: service managers notice nothing, and nothing is
+// left of what the shards had in memory or on its way to the disk. Returns only with why it failed.
+std::string start_anew() {
+  std::ifstream file("/proc/self/cmdline", std::ios::binary);
+  std::string command{std::istreambuf_iterator<char>(file), {}};
+  if (command.empty() || command.back() != '\0') return "/proc/self/cmdline cannot be read";
+  std::vector<char*> arguments;
+  for (std::size_t at = 0; at < command.size(); at = command.find('\0', at) + 1)
+    arguments.push_back(command.data() + at);
+  arguments.push_back(nullptr);
+  ::execv("/proc/self/exe", arguments.data());
+  return std::string("execv: ") + std::strerror(errno);
+}
+
 class Node {
  public:
   Node(const Config& config, const topo::Plan& plan)
@@ -303,6 +319,11 @@ int Node::finish() {
   if (control_.failed.load(std::memory_order_acquire)) {
     logger_.drain();
     logger_.set_synchronous(true);
+    if (control_.starts_anew.load(std::memory_order_relaxed)) {
+      log_.warn("starting_anew", {{"cause", control_.failure()}});
+      const std::string why = start_anew();
+      log_.error("cannot_start_anew", {{"cause", why}, {"fix", "start escd again"}});
+    }
     log_.error("exiting", {{"cause", control_.failure()}});
     // No orderly end: the shards must not acknowledge anything more, and recovery re-reads the disk.
     ::_exit(1);

@@ -11,8 +11,9 @@ namespace {
 
 class Recoverer {
  public:
-  Recoverer(std::span<const SegmentFile> files, const LogIdentity& identity, const FrameVisitor& visitor)
-      : files_(files), identity_(identity), visitor_(visitor) {}
+  Recoverer(std::span<const SegmentFile> files, const LogIdentity& identity, const FrameVisitor& visitor,
+            bool plant_damage_is_tail)
+      : files_(files), identity_(identity), visitor_(visitor), plant_damage_is_tail_(plant_damage_is_tail) {}
 
   Result<RecoveredLog> run() {
     if (Status s = read_headers(); !s) return std::unexpected(s.error());
@@ -56,6 +57,7 @@ class Recoverer {
   std::span<const SegmentFile> files_;
   LogIdentity identity_;
   const FrameVisitor& visitor_;
+  const bool plant_damage_is_tail_;
   RecoveredLog log_;
   Index log_end_;                        // last index of the log as of the last accepted frame
   std::vector<Candidate> candidates_;    // valid headers, by generation
@@ -71,14 +73,14 @@ Status Recoverer::check_segment(const SegmentFile& file, const SegmentHeader& he
   const LogIdentity found = header.identity();
   if (found.cluster_id != identity_.cluster_id || found.node != identity_.node ||
       found.group != identity_.group)
-    return fail(Errc::corruption,
+    return fail(Errc::invalid_argument,
                 fmt::format("{} at byte 0: segment of cluster {:016x} node {} group {}, but this is cluster "
                             "{:016x} node {} group {}; the file was copied or written to the wrong place",
                             file.name, found.cluster_id, found.node.value(), found.group.value(),
                             identity_.cluster_id, identity_.node.value(), identity_.group.value()));
   if (log_.log_id == 0) log_.log_id = found.log_id;
   if (log_.log_id != found.log_id)
-    return fail(Errc::corruption,
+    return fail(Errc::invalid_argument,
                 fmt::format("{} at byte 0: log id {:016x}, other segments have {:016x}; files of "
                             "two logs are mixed in one directory",
                             file.name, found.log_id, log_.log_id));
@@ -121,7 +123,7 @@ Status Recoverer::read_headers() {
             [](const Candidate& a, const Candidate& b) { return a.header.generation < b.header.generation; });
   for (std::size_t i = 1; i < candidates_.size(); ++i) {
     if (candidates_[i].header.generation != candidates_[i - 1].header.generation) continue;
-    return fail(Errc::corruption,
+    return fail(Errc::invalid_argument,
                 fmt::format("{} at byte 0: same generation {} as {}; one is a copy", name(candidates_[i]),
                             candidates_[i].header.generation, name(candidates_[i - 1])));
   }
@@ -269,7 +271,7 @@ Status Recoverer::weigh_leftover(const Candidate& segment, const FoundFrame& fou
   if (h.generation != segment.header.generation || h.lsn <= log_.last.lsn) return {};
   if (h.epoch < log_.last.epoch) return {};
   note_hole(found);
-  hole_proven_ = h.durable_lsn > log_.last.lsn;
+  hole_proven_ = h.durable_lsn > log_.last.lsn && !plant_damage_is_tail_;
   if (hole_proven_)
     return fail(
         Errc::corruption,
@@ -356,9 +358,10 @@ void Recoverer::order_segments() {
 }  // namespace
 
 Result<RecoveredLog> recover(std::span<const SegmentFile> files, const LogIdentity& identity,
-                             const FrameVisitor& visitor, std::optional<Damage>* damage) {
+                             const FrameVisitor& visitor, std::optional<Damage>* damage,
+                             bool plant_damage_is_tail) {
   ESC_ASSERT(!files.empty());
-  Recoverer recoverer(files, identity, visitor);
+  Recoverer recoverer(files, identity, visitor, plant_damage_is_tail);
   auto log = recoverer.run();
   if (damage != nullptr) *damage = recoverer.damage();
   return log;

@@ -91,12 +91,12 @@ void Compactor::on_done(Errc code) {
       next_look_ = group_.now_ + kSecond;
       return;  // another group of this core
     case Errc::no_space: partition.compact_after_ = group_.now_ + kRetryAfterNoSpace; return;
-    case Errc::corruption:
+    case Errc::corruption: group_.report_damage(partition.log().last_error()); [[fallthrough]];
+    case Errc::unsupported:
       partition.compact_after_ = group_.now_ + kRetryAfterDamage;
-      group_.log_.error("compaction_given_up",
-                        {{"partition", name},
-                         {"cause", partition.log().last_error()},
-                         {"effect", "the partition grows until the file is restored"}});
+      group_.log_.error("compaction_given_up", {{"partition", name},
+                                                {"cause", partition.log().last_error()},
+                                                {"effect", "the partition is not compacted, and grows"}});
       return;
     default:
       if (partition.deleted()) return;

@@ -14,6 +14,8 @@
 #include "membership.h"
 #include "peer_sender.h"
 #include "producer_table.h"
+#include "quarantine.h"
+#include "repair.h"
 #include "snapshot_fetch.h"
 #include "snapshot_source.h"
 
@@ -315,6 +317,24 @@ void Group::enter_failed(const std::string& what) {
   fail_waiters(Errc::io_error);
 }
 
+void Group::report_damage(std::string_view what) {
+  ++stats_.damage_found;
+  if (repair_ != nullptr && !failed_) repair_->found(what);
+}
+
+// The mark blocks this core: everything here ends with it, in the same turn, before anybody can be told
+// anything else.
+void Group::leave_damaged(const std::string& what) {
+  if (Status marked = mark_damaged(env_.files, options_.data_directory, what); !marked) {
+    return enter_failed(what +
+                        "; the mark for putting it aside could not be written: " + marked.error().message);
+  }
+  failed_ = true;
+  leading_ = false;
+  listener_.on_damaged(options_.id, what);
+  fail_waiters(Errc::io_error);
+}
+
 std::uint32_t Group::do_work(Nanos now) {
   now_ = now;
   if (failed_) return 0;
@@ -340,6 +360,8 @@ std::uint32_t Group::do_work(Nanos now) {
     judge_fitness(now);
     work += membership_->do_work(now);
     work += admission_->do_work(now);
+    work += repair_->do_work(now);
+    if (failed_) return work;
     rebalance(now);
     work += flush_senders(now);
     work += links_->do_work(now);

@@ -6,6 +6,7 @@
 #include "esc/wire/record_batch.h"
 #include "membership.h"
 #include "peer_sender.h"
+#include "repair.h"
 #include "snapshot_fetch.h"
 #include "snapshot_source.h"
 
@@ -168,6 +169,7 @@ void Group::on_message(const raft::Message& message, ByteView payload) {
 void Group::on_service(NodeId from, peer::Service service, ByteView payload) {
   if (failed_ || shutting_down_) return;
   switch (service.kind) {
+    case kLeadRequest: return repair_->on_request(from);
     case kMemberStatus: return membership_->on_status(from, payload);
     case kSnapshotStateRequest: return source_->on_state_request(from, service.tag, payload);
     case kSnapshotRecordsRequest: return source_->on_records_request(from, service.tag, payload);
@@ -198,6 +200,7 @@ std::uint32_t Group::flush_senders(Nanos now) {
     work += to->flush(*links_, ring_, *wal_, now);
     if (const std::string why = to->take_read_error(); !why.empty()) {
       log_.error("wal_read_failed", {{"group", options_.id}, {"for", to->peer()}, {"detail", why}});
+      if (to->read_damage()) report_damage(why);
     }
   }
   drop_slow_link(now);

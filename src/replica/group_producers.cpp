@@ -187,9 +187,9 @@ void Group::save_memory(const Partition& partition, CheckpointPartition& out) co
 
 Status Group::load_memory(Partition& partition, const CheckpointPartition& record, const std::string& path) {
   const auto damaged = [&](const char* what) {
-    return fail(Errc::corruption, "checkpoint " + path + ": the " + what + " of partition " +
-                                      std::to_string(partition.id().value()) +
-                                      " cannot be read: it was written by another build; use that one");
+    return fail(Errc::unsupported, "checkpoint " + path + ": the " + what + " of partition " +
+                                       std::to_string(partition.id().value()) +
+                                       " cannot be read: it was written by another build; use that one");
   };
   partition.epochs_.clear();
   partition.ids_.reset();

@@ -9,7 +9,10 @@
 #include "checkpointer.h"
 #include "esc/replica/group.h"
 #include "esc/wire/record_batch.h"
+#include "incarnation_file.h"
 #include "membership.h"
+#include "quarantine.h"
+#include "repair.h"
 
 namespace esc::replica {
 
@@ -24,9 +27,46 @@ struct Group::Replay {
 
 Result<std::unique_ptr<Group>> Group::open(io::Env env, obs::LogSource log, const GroupOptions& options,
                                            GroupListener& listener, const std::function<void()>& pump) {
+  if (Status status = put_aside_damaged(env.files, log, options); !status)
+    return std::unexpected(std::move(status.error()));
   std::unique_ptr<Group> group(new Group(env, log, options, listener));
-  if (Status status = group->recover(pump); !status) return std::unexpected(std::move(status.error()));
+  Status status = group->recover(pump);
+  if (!status && status.error().code == Errc::corruption && options.members.voters.size() > 2) {
+    // Peers have what is damaged here. What has been replayed so far has gone up to the floors above: they
+    // begin anew, too, and then nothing of it is left.
+    if (Status marked = mark_damaged(env.files, options.data_directory, status.error().message); !marked) {
+      status.error().message += "; and marking it failed: " + marked.error().message;
+    } else {
+      listener.on_damaged(options.id, status.error().message);
+    }
+  }
+  if (!status) return std::unexpected(std::move(status.error()));
   return group;
+}
+
+// What was found damaged before the process began anew.
+Status Group::put_aside_damaged(io::Files& files, obs::LogSource log, const GroupOptions& options) {
+  auto moved = put_aside_if_marked(files, options.data_directory, options.wal.directory);
+  if (!moved) return std::unexpected(std::move(moved.error()));
+  if (!*moved) return {};
+  if (options.replica_plant == Plant::damage_keeps_incarnation) {
+    if (auto kept = io::read_whole_file(files, (*moved)->data + "/incarnation", kIncarnationFileBytesMax)) {
+      static_cast<void>(files.make_directories(options.data_directory));
+      static_cast<void>(io::write_file_atomically(files, options.data_directory + "/incarnation", *kept));
+    }
+  }
+  log.warn("group_put_aside",
+           {{"group", options.id},
+            {"cause", std::string_view((*moved)->cause)},
+            {"moved_to", std::string_view((*moved)->data)},
+            {"log_moved_to", std::string_view((*moved)->wal)},
+            {"next",
+             "the group begins blank here; its leader takes this node in as a learner, sends it "
+             "everything, and makes it a voter again"},
+            {"fix",
+             "check the disk (SMART, dmesg); remove what was put aside when esctl cluster status is "
+             "healthy again"}});
+  return {};
 }
 
 Status Group::load_checkpoint(Checkpoint& checkpoint) {
@@ -40,12 +80,13 @@ Status Group::load_checkpoint(Checkpoint& checkpoint) {
   if (!decoded) return std::unexpected(std::move(decoded.error()));
   checkpoint = std::move(*decoded);
   if (checkpoint.group != options_.id) {
-    return fail(Errc::corruption, "checkpoint " + path + " belongs to group " +
-                                      std::to_string(checkpoint.group.value()) +
-                                      ": directories were mixed up");
+    return fail(Errc::invalid_argument, "checkpoint " + path + " belongs to group " +
+                                            std::to_string(checkpoint.group.value()) +
+                                            ": directories were mixed up");
   }
   partition_max_ = checkpointed_partition_max_ = checkpoint.partition_max;
-  if (Status status = listener_.load_metadata(options_.id, checkpoint.metadata); !status) return status;
+  if (Status status = listener_.load_metadata(options_.id, checkpoint.metadata); !status)
+    return fail(Errc::unsupported, std::move(status.error().message));  // the checksum is right
   for (const CheckpointPartition& record : checkpoint.partitions) {
     auto partition_log =
         store::PartitionLog::open(env_.files, env_.disk, partition_directory(record.identity),
@@ -61,7 +102,7 @@ Status Group::load_checkpoint(Checkpoint& checkpoint) {
 // Whether the WAL reaches as far as the checkpoint.
 Status Group::check_belongs_together(const wal::RecoveryReport& report, const Checkpoint& checkpoint) const {
   if (report.created && checkpoint.applied > Index(0)) {
-    return fail(Errc::corruption,
+    return fail(Errc::invalid_argument,
                 "the write-ahead log in " + options_.wal.directory +
                     " is gone, but the checkpoint beside the segments covers index " +
                     std::to_string(checkpoint.applied.value()) +
@@ -192,10 +233,10 @@ Status Group::replay_frame(const wal::RecoveredFrame& frame, Replay& replay) {
     ++replay.entries;
   }
   if (reader.malformed()) {
-    return fail(Errc::corruption, "frame " + std::to_string(frame.lsn.value()) + " in " +
-                                      options_.wal.directory +
-                                      " has a valid checksum but malformed entries: it was written by an "
-                                      "incompatible build");
+    return fail(Errc::unsupported, "frame " + std::to_string(frame.lsn.value()) + " in " +
+                                       options_.wal.directory +
+                                       " has a valid checksum but malformed entries: it was written by an "
+                                       "incompatible build");
   }
   finish_replayed_frame();
   return commit_replayed(std::min(frame.commit, replay.last_index));
@@ -230,7 +271,7 @@ void Group::finish_replayed_frame() {
 
 Status Group::commit_replayed(Index index) {
   if (index > commit_) advance_commit(index);
-  if (failed_) return fail(Errc::corruption, "replaying the write-ahead log failed, see the line before");
+  if (failed_) return fail(Errc::io_error, "replaying the write-ahead log failed, see the line before");
   return {};
 }
 
@@ -239,9 +280,13 @@ Status Group::open_membership(const wal::RecoveryReport& report, const Checkpoin
   if (options_.peers.empty()) return {};
   membership_ = std::make_unique<Membership>(*this);
   admission_ = std::make_unique<Admission>(*this);
+  repair_ = std::make_unique<Repair>(*this);
   const bool blank = checkpoint.applied == Index(0) && report.last_index == Index(0) &&
                      report.reset_index == Index(0) && report.hard_state == wal::HardState{};
-  return membership_->open(blank, report.created);
+  const auto put_aside = count_put_aside(env_.files, options_.data_directory);
+  if (!put_aside) return std::unexpected(put_aside.error());
+  stats_.put_aside = *put_aside;
+  return membership_->open(blank, report.created, *put_aside > 0);
 }
 
 // Before the first entry. A member that came later learns from the log or a snapshot who the others are.
@@ -292,13 +337,13 @@ Status Group::replay_entry(const logfmt::EntryView& entry, Term term, Replay& re
     ByteReader reader(entry.body);
     const auto configuration = decode_configuration(reader);
     if (!configuration || configuration->voters.empty()) {
-      return fail(Errc::corruption,
+      return fail(Errc::unsupported,
                   "entry " + std::to_string(entry.header.index) + " holds no list of members");
     }
     replay.configurations.push_back({Index(entry.header.index), *configuration});
   }
   if (entry.header.kind == logfmt::EntryKind::batch && !wire::BatchView::parse(entry.body))
-    return fail(Errc::corruption, "entry " + std::to_string(entry.header.index) + " holds no record batch");
+    return fail(Errc::unsupported, "entry " + std::to_string(entry.header.index) + " holds no record batch");
   return {};
 }
 

@@ -9,6 +9,8 @@ namespace {
 
 constexpr std::uint64_t kMagic = 0x314e434943534545;  // "EESCICN1"
 constexpr std::uint32_t kVersion = 1;
+constexpr int kFounded = 1;
+constexpr int kLost = 2;
 
 }  // namespace
 
@@ -18,7 +20,7 @@ void encode_incarnation_file(const IncarnationFile& file, std::vector<std::byte>
   writer.number(kMagic);
   writer.number(kVersion);
   writer.number(file.incarnation.value());
-  writer.number(static_cast<std::uint8_t>(file.founded ? 1 : 0));
+  writer.number(static_cast<std::uint8_t>((file.founded ? kFounded : 0) | (file.lost ? kLost : 0)));
   encode_configuration(file.pledged, writer);
   writer.number(crc32c(ByteView(out).subspan(start)));
 }
@@ -41,7 +43,9 @@ Result<IncarnationFile> decode_incarnation_file(ByteView bytes, const std::strin
   }
   IncarnationFile file;
   file.incarnation = raft::Incarnation(reader.number<std::uint64_t>());
-  file.founded = reader.number<std::uint8_t>() != 0;
+  const auto flags = reader.number<std::uint8_t>();
+  file.founded = (flags & kFounded) != 0;
+  file.lost = (flags & kLost) != 0;
   const auto pledged = decode_configuration(reader);
   if (!pledged || !reader.at_end() || file.incarnation == raft::Incarnation(0) ||
       (file.founded && pledged->voters.empty()))

@@ -1,8 +1,8 @@
 // The file `incarnation` of a group's directory: which life of this node's data it holds, and what the node
 // has promised when the cluster was founded (docs/formats/incarnation.md). Private to the group.
 //
-// Little-endian: magic u64, version u32, incarnation u64, founded u8, members (as in a configuration entry;
-// empty: nothing promised), CRC-32C of all before.
+// Little-endian: magic u64, version u32, incarnation u64, flags u8 (1 founded, 2 lost), members (as in a
+// configuration entry; empty: nothing promised), CRC-32C of all before.
 #pragma once
 
 #include <string>
@@ -18,6 +18,7 @@ struct IncarnationFile {
   raft::Incarnation incarnation;
   // The first members, if this node has promised to be one of exactly these. Once in an incarnation.
   raft::Configuration pledged;
+  bool lost = false;     // there were data here before: may join a cluster, never found one
   bool founded = false;  // all of them have promised: this is the configuration before the first entry
 };
 

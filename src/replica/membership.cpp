@@ -25,6 +25,11 @@ bool is_answer(const raft::Message& message) {
          std::holds_alternative<raft::SnapshotFailed>(message.payload);
 }
 
+// Of a group that has been served before.
+bool knows_history(MemberStatus::State state) {
+  return state == MemberStatus::State::member || state == MemberStatus::State::lost;
+}
+
 }  // namespace
 
 void encode(const MemberStatus& status, std::vector<std::byte>& out) {
@@ -37,7 +42,7 @@ std::optional<MemberStatus> decode_member_status(ByteView bytes) {
   ByteReader reader(bytes);
   const auto state = reader.number<std::uint8_t>();
   const auto members = decode_configuration(reader);
-  if (!members || !reader.at_end() || state > static_cast<std::uint8_t>(MemberStatus::State::member))
+  if (!members || !reader.at_end() || state > static_cast<std::uint8_t>(MemberStatus::State::lost))
     return std::nullopt;
   return MemberStatus{static_cast<MemberStatus::State>(state), *members};
 }
@@ -48,12 +53,13 @@ Membership::Membership(Group& group) : group_(group), saver_(group.env_.disk) {
   }
 }
 
-Status Membership::open(bool blank, bool log_created) {
+Status Membership::open(bool blank, bool log_created, bool put_aside) {
   const std::string path = group_.options_.data_directory + "/" + std::string(kFileName);
   io::Files& files = group_.env_.files;
   auto exists = files.exists(path);
   if (!exists) return std::unexpected(std::move(exists.error()));
-  if (*exists && !log_created) {
+  const bool planted = group_.options_.replica_plant == Plant::damage_keeps_incarnation;
+  if (*exists && (!log_created || planted)) {
     auto bytes = io::read_whole_file(files, path, kIncarnationFileBytesMax);
     if (!bytes) return std::unexpected(std::move(bytes.error()));
     auto decoded = decode_incarnation_file(*bytes, path);
@@ -63,7 +69,7 @@ Status Membership::open(bool blank, bool log_created) {
     }
     if (!blank) return std::unexpected(std::move(decoded.error()));
   } else if (!blank) {
-    return fail(Errc::corruption,
+    return fail(Errc::invalid_argument,
                 path +
                     (*exists ? " is older than the log beside it"
                              : " is missing: it says which member of the cluster the data "
@@ -72,12 +78,14 @@ Status Membership::open(bool blank, bool log_created) {
   }
   // Nothing is here that anybody could have relied on. Votes of a log that is gone are forgotten: whoever
   // cast them is not this node any more.
+  file_.lost = put_aside || *exists;
   while (file_.incarnation == raft::Incarnation(0))
     file_.incarnation = raft::Incarnation(group_.env_.prng.next());
-  group_.log_.info("group_incarnation",
-                   {{"group", group_.options_.id},
-                    {"incarnation", file_.incarnation},
-                    {"why", *exists ? "the log directory is new" : "the directory is new"}});
+  group_.log_.info("group_incarnation", {{"group", group_.options_.id},
+                                         {"incarnation", file_.incarnation},
+                                         {"why", put_aside ? "what was here is put aside"
+                                                 : *exists ? "the log directory is new"
+                                                           : "the directory is new"}});
   std::vector<std::byte> contents;
   encode_incarnation_file(file_, contents);
   return io::write_file_atomically(files, path, contents);
@@ -92,6 +100,7 @@ raft::Configuration Membership::base() const {
 Membership::State Membership::state() const {
   const raft::Core& core = *group_.core_;
   if (file_.founded || core.term() > Term(0) || core.last_index() > Index(0)) return State::member;
+  if (file_.lost) return State::lost;
   return file_.pledged.voters.empty() ? State::blank : State::pledged;
 }
 
@@ -105,7 +114,7 @@ raft::Configuration Membership::view() const {
     raft::Incarnation incarnation = file_.incarnation;
     if (voter != group_.options_.node) {
       const Peer* const peer = find(voter);
-      if (peer == nullptr || !peer->heard || peer->status.state == State::member) return {};
+      if (peer == nullptr || !peer->heard || knows_history(peer->status.state)) return {};
       incarnation = raft::Incarnation(group_.links_->incarnation(voter));
     }
     if (incarnation == raft::Incarnation(0)) return {};
@@ -119,6 +128,7 @@ MemberStatus Membership::status() const {
     case State::blank: return {State::blank, view()};
     case State::pledged: return {State::pledged, file_.pledged};
     case State::member: return {State::member, group_.core_->configuration()};
+    case State::lost: return {State::lost, {}};
   }
   ESC_UNREACHABLE("state");
 }
@@ -167,6 +177,7 @@ bool Membership::all_agree(const raft::Configuration& members, bool pledged) con
     if (peer == nullptr || !peer->heard) return false;
     if (raft::Incarnation(group_.links_->incarnation(voter)) != members.incarnation_of(voter)) return false;
     if (peer->status.state == State::member) return pledged;
+    if (peer->status.state == State::lost) return false;
     if (pledged && peer->status.state != State::pledged) return false;
     return peer->status.members == members;
   });
@@ -185,7 +196,7 @@ void Membership::advance() {
 }
 
 void Membership::save(const raft::Configuration& pledged, bool founded) {
-  saving_ = {.incarnation = file_.incarnation, .pledged = pledged, .founded = founded};
+  saving_ = {.incarnation = file_.incarnation, .pledged = pledged, .lost = file_.lost, .founded = founded};
   saver_.contents().clear();
   encode_incarnation_file(saving_, saver_.contents());
   saver_.save(
@@ -282,7 +293,8 @@ std::uint32_t Membership::do_work(Nanos now) {
     tell_all();
   }
   const std::uint32_t work = tell();
-  const bool waits = state() != State::member || group_.core_->configuration().voters.empty();
+  const bool waits = state() != State::member || group_.core_->configuration().voters.empty() ||
+                     (group_.core_->leader() == NodeId(0) && majority_lost());
   if (!waits) {
     waiting_since_ = 0;
   } else if (waiting_since_ == 0) {
@@ -294,6 +306,14 @@ std::uint32_t Membership::do_work(Nanos now) {
   return work;
 }
 
+// A majority of the voters, as far as they have spoken, has nothing any more.
+bool Membership::majority_lost() const {
+  const auto lost = std::ranges::count_if(
+      peers_, [](const Peer& peer) { return peer.heard && peer.status.state == State::lost; });
+  const std::size_t all = static_cast<std::size_t>(lost) + (state() == State::lost ? 1 : 0);
+  return 2 * all > group_.options_.members.voters.size();
+}
+
 void Membership::log_waiting(Nanos now) {
   log_waiting_at_ = now + kNextWord;
   std::string what;
@@ -302,6 +322,20 @@ void Membership::log_waiting(Nanos now) {
     if (!what.empty()) what += "; ";
     what += "node " + std::to_string(peer.node.value()) + ": " + waits_for(peer);
     founded = founded || (peer.heard && peer.status.state == State::member);
+  }
+  founded = founded || state() == State::lost;
+  if (majority_lost()) {
+    return group_.log_.error(
+        "group_stopped",
+        {{"group", group_.options_.id},
+         {"what", std::string_view(what)},
+         {"cause",
+          "too many nodes have lost data of this group: without a majority of those that still have "
+          "theirs nothing can be known to be complete, and the group does not go on"},
+         {"fix",
+          "start the nodes that still have data; keep every group-*.damaged-* directory: acknowledged "
+          "events may be nowhere else; restore a node from a copy of its data directory. Only if the "
+          "cluster has never served: stop all nodes and remove this group's directories everywhere"}});
   }
   group_.log_.warn(
       "group_waits",
@@ -331,6 +365,7 @@ std::string Membership::waits_for(const Peer& peer) const {
                  : "was about to begin with another disk of this node: if no node of the cluster has ever "
                    "served, "
                    "stop all and remove this group's directory everywhere";
+    case State::lost: return "has lost its data, too";
     case State::blank:
       if (peer.status.members.voters.empty()) return "waits for others, too";
       return peer.status.members == view() ? "is ready" : "has another list of voters or sees other disks";

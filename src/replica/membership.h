@@ -11,6 +11,8 @@
 // founded. Two nodes can thus never found with different members, whichever disks are replaced meanwhile.
 // Everybody else waits for a message of a leader or candidate: those speak to members only.
 //
+// Who has put damaged data aside (`lost`) takes part in no founding: it would be one that forgets.
+//
 //   blank --all see the same--> pledged --all pledged, or a member's word--> member
 //     '--------------------a member's word------------------------------------^
 //
@@ -32,10 +34,10 @@ class Group;
 
 // What a node tells the others about itself, as a service message.
 struct MemberStatus {
-  enum class State : std::uint8_t { blank, pledged, member };
+  enum class State : std::uint8_t { blank, pledged, member, lost };
   State state = State::blank;
   // blank: the configured voters and their incarnations, empty until all are known; pledged: to whom;
-  // member: in force there.
+  // member: in force there; lost: nothing, it waits to be taken in.
   raft::Configuration members;
 };
 
@@ -47,8 +49,9 @@ class Membership {
   explicit Membership(Group& group);
 
   // Blocking, once, when the log is open. `blank`: neither log nor checkpoint hold anything; `log_created`:
-  // the directory of the log held none. corruption: the data are not known to be anybody's.
-  [[nodiscard]] Status open(bool blank, bool log_created);
+  // the directory of the log held none; `put_aside`: other data of the group lie beside it. corruption: the
+  // file is damaged; invalid_argument: the data are not known to be anybody's.
+  [[nodiscard]] Status open(bool blank, bool log_created, bool put_aside);
   [[nodiscard]] raft::Incarnation incarnation() const { return file_.incarnation; }
   // The configuration before the first entry; without voters when it is not known here.
   [[nodiscard]] raft::Configuration base() const;
@@ -92,6 +95,7 @@ class Membership {
   void tell_all();
   std::uint32_t tell();
   void log_waiting(Nanos now);
+  [[nodiscard]] bool majority_lost() const;
   [[nodiscard]] std::string waits_for(const Peer& peer) const;
 
   Group& group_;

@@ -154,6 +154,7 @@ void PeerSender::on_read(wal::EntryRead& read, Errc code) {
   auto& self = *static_cast<PeerSender*>(read.context);
   self.catch_up_ = code == Errc::ok ? CatchUp::ready : CatchUp::idle;
   self.read_error_ = code == Errc::ok ? std::string() : read.detail;
+  self.read_damage_ = code == Errc::corruption;
   if (code != Errc::ok) self.appends_.clear();
 }
 

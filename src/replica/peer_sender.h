@@ -44,6 +44,8 @@ class PeerSender {
   [[nodiscard]] Nanos sent_at() const { return sent_at_; }
   // Not empty once: why the last read of the WAL failed.
   [[nodiscard]] std::string take_read_error() { return std::exchange(read_error_, {}); }
+  // Whether the last one was about bytes that fail their checksum.
+  [[nodiscard]] bool read_damage() const { return read_damage_; }
 
  private:
   // Oldest first, bounded.
@@ -91,6 +93,7 @@ class PeerSender {
   CatchUp catch_up_ = CatchUp::idle;
   wal::EntryRead read_;
   std::string read_error_;
+  bool read_damage_ = false;
   std::vector<std::byte> memory_;  // aligned inside
 };
 

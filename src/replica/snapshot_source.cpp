@@ -135,6 +135,11 @@ void SnapshotSource::on_records_request(NodeId from, std::uint64_t tag, ByteView
 void SnapshotSource::on_records(Errc code) {
   group_.unpin();
   phase_ = Phase::idle;
+  if (code == Errc::corruption) {
+    const Partition* const partition = group_.find(request_.partition);
+    group_.report_damage(partition == nullptr ? "a partition that is being deleted"
+                                              : partition->log().last_error());
+  }
   if (code == Errc::ok && read_.bytes.empty()) code = Errc::not_found;
   answer_records(code == Errc::ok ? Errc::ok : Errc::not_found, code == Errc::ok ? read_.bytes : ByteView{});
 }

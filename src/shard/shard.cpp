@@ -57,6 +57,8 @@ Shard::Shard(const ShardOptions& options, io::Loop& loop, io::Files& files, Mesh
       files_(files),
       prng_(options.seed),
       env_{loop, files_, loop, loop, prng_},
+      put_aside_(metrics.gauge("esc_put_aside_directories",
+                               "Directories of damaged groups beside those in use, when the node started")),
       broker_(env_, log, metrics, options.broker, *this) {
   outbox_.reserve(1024);
 }
@@ -175,6 +177,16 @@ void Shard::on_failed(GroupId group, const std::string& what) {
   control_.fail(what);
 }
 
+void Shard::on_damaged(GroupId group, const std::string& what) {
+  log_.error("group_damaged", {{"group", group},
+                               {"what", what},
+                               {"next",
+                                "the process starts anew, puts the group's data aside and learns it "
+                                "from the other nodes"}});
+  control_.starts_anew.store(true, std::memory_order_relaxed);  // published by fail()
+  control_.fail(what);
+}
+
 Status Shard::open_groups() {
   std::vector<GroupId> owned;
   for (std::uint32_t id = options_.core.value(); id < options_.groups; id += mesh_.cores())
@@ -210,6 +222,7 @@ Status Shard::open_groups() {
         replica::Group::open(env_, log_, group, *this, [this] { loop_.poll(loop_.now() + kMillisecond); });
     if (!opened) return std::unexpected(std::move(opened.error()));
     groups_.push_back(std::move(*opened));
+    put_aside_.add(groups_.back()->stats().put_aside);
     broker_.add_group(*groups_.back());
   }
   return {};

@@ -13,6 +13,11 @@ std::string parent_of(const std::string& path) {
   return slash == std::string::npos ? std::string() : path.substr(0, slash);
 }
 
+// The root has no name here.
+std::string without_root(const std::string& path) {
+  return path == "/" ? std::string() : path;
+}
+
 }  // namespace
 
 FileSystem::FileSystem(Prng prng) : prng_(prng) {
@@ -186,7 +191,8 @@ int FileSystem::make_directory(const std::string& path) {
   return 0;
 }
 
-int FileSystem::sync_directory(const std::string& path) {
+int FileSystem::sync_directory(const std::string& name) {
+  const std::string path = without_root(name);
   if (!directories_.contains(path)) return ENOENT;
   std::deque<NameChange> others;
   for (NameChange& change : name_changes_) {
@@ -200,7 +206,29 @@ int FileSystem::sync_directory(const std::string& path) {
   return 0;
 }
 
+// All changes of names so far become stable with it.
+void FileSystem::rename_directory(const std::string& from, const std::string& to) {
+  for (const NameChange& change : name_changes_) apply(stable_names_, change);
+  name_changes_.clear();
+  const auto moved = [&](const std::string& path) {
+    return path == from || path.starts_with(from + "/") ? to + path.substr(from.size()) : path;
+  };
+  for (Names* names : {&names_, &stable_names_}) {
+    Names after;
+    for (auto& [path, inode] : *names) after.emplace(moved(path), std::move(inode));
+    *names = std::move(after);
+  }
+  std::set<std::string> directories;
+  for (const std::string& path : directories_) directories.insert(moved(path));
+  directories_ = std::move(directories);
+}
+
 int FileSystem::rename(const std::string& from, const std::string& to) {
+  if (directories_.contains(from)) {
+    if (exists(to)) return ENOTEMPTY;
+    rename_directory(from, to);
+    return 0;
+  }
   const auto found = names_.find(from);
   if (found == names_.end()) return ENOENT;
   if (from == to) return 0;
@@ -218,7 +246,8 @@ bool FileSystem::exists(const std::string& path) const {
   return names_.contains(path) || directories_.contains(path);
 }
 
-int FileSystem::list(const std::string& directory, std::vector<io::DirectoryEntry>& entries) const {
+int FileSystem::list(const std::string& name, std::vector<io::DirectoryEntry>& entries) const {
+  const std::string directory = without_root(name);
   if (!directories_.contains(directory)) return ENOENT;
   for (const std::string& child : directories_)
     if (!child.empty() && child != directory && parent_of(child) == directory)
@@ -280,7 +309,7 @@ void FileSystem::wipe() {
   names_.clear();
   stable_names_.clear();
   name_changes_.clear();
-  directories_.clear();
+  directories_ = {""};
   faults_.clear();
   capacity_ = UINT64_MAX;
 }

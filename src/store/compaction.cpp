@@ -197,7 +197,9 @@ bool Compaction::walk(ByteView bytes, std::uint64_t& at) {
       code = cleaner_->clean(batch, source_ + 1 == sources_.size() && header.bytes == left);
     }
     if (code != Errc::ok) {
-      damaged(at, "the records of the batch cannot be read");
+      // Its checksum is right: a client sent it so, or it unpacks to more than we hold.
+      log_.describe(source(), position_ + at, "the records of the batch cannot be read");
+      finish(Errc::unsupported);
       return false;
     }
     at += header.bytes;

@@ -251,7 +251,7 @@ Status Opener::recover(const DirectoryListing& listing, Index after,
       [&](const logfmt::FrameHeader& header, ByteView payload) {
         return see_frame(header, payload, on_frame);
       },
-      &damage);
+      &damage, options_.plant == Plant::damage_taken_for_tail);
   if (damage)
     report_.damage = Damage{.segment = inputs[damage->file].name,
                             .position = damage->position,

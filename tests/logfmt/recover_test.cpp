@@ -341,7 +341,7 @@ TEST(Recover, files_of_two_logs_are_refused) {
   f.add_segment(2, other);
   const auto log = f.recover();
   ASSERT_FALSE(log);
-  EXPECT_EQ(log.error().code, Errc::corruption);
+  EXPECT_EQ(log.error().code, Errc::invalid_argument);
 }
 
 TEST(Recover, records_that_imitate_a_frame_are_not_believed) {

@@ -108,6 +108,7 @@ struct ClusterNode final : GroupListener, peer::HelloHandler {
   void on_service(GroupId, NodeId, peer::Service, ByteView) override {}
   void on_leading(GroupId, Term) override {}
   void on_failed(GroupId, const std::string& what) override { failure = what; }
+  void on_damaged(GroupId, const std::string& what) override { damage = what; }
   void on_hello(const peer::Hello& hello, io::AcceptedSocket socket) override {
     group->accept(hello, socket);
   }
@@ -130,6 +131,7 @@ struct ClusterNode final : GroupListener, peer::HelloHandler {
   std::unique_ptr<Group> group;
   std::unique_ptr<peer::Acceptor> acceptor;
   std::string failure;
+  std::string damage;
 };
 
 struct Waiting : CommitWaiter {

@@ -253,7 +253,7 @@ TEST(Log, another_groups_directory_is_refused) {
   w.options.group = GroupId{6};
   const auto opened = w.open();
   ASSERT_FALSE(opened);
-  EXPECT_EQ(opened.error().code, Errc::corruption);
+  EXPECT_EQ(opened.error().code, Errc::invalid_argument);
 }
 
 TEST(Log, without_o_direct_it_syncs_after_each_write_and_warns) {

@@ -219,6 +219,8 @@ bool parse_entry(const std::string& line, FarmOptions& farm) {
   while (words >> word) {
     if (word == "plain") {
       farm.simulation.plain = true;
+    } else if (word == "sound") {
+      farm.simulation.sound = true;
     } else if (word.starts_with("nodes=") && word.size() == 7 && word[6] >= '1' && word[6] <= '5') {
       farm.simulation.nodes = static_cast<std::uint32_t>(word[6] - '0');
     } else {

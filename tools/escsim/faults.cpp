@@ -34,6 +34,7 @@ void Faults::begin() {
   every(s.wall_every, &Faults::shift_wall);
   every(s.fuse_every, &Faults::fuse);
   every(s.replace_every, &Faults::replace);
+  every(s.rot_every, &Faults::rot);
 }
 
 void Faults::every(Nanos mean, Strike strike) {
@@ -69,6 +70,7 @@ void Faults::supervise() {
   for (const auto& host : hosts_) {
     State& state = states_[host->number() - 1];
     if (host->running()) {
+      if (!active_) host->calm();
       state.was_running = true;
       continue;
     }
@@ -259,9 +261,28 @@ void Faults::fuse() {
 // Only when every group has taken in what was replaced before: two disks at once may be a majority.
 void Faults::replace() {
   Host* const host = victim();
-  if (host == nullptr || !unsettled(world_.scenario, hosts_).empty()) return;
+  if (host == nullptr || !whole()) return;
   host->crash(sim::CrashKind::power);
   host->replace_disk();
+}
+
+// Likewise: what is damaged counts as lost.
+void Faults::rot() {
+  Host* const host = victim();
+  if (host == nullptr || !whole()) return;
+  host->crash(sim::CrashKind::power);  // what is not stable could still turn into something older
+  host->rot();
+  later(prng_.between(100, 3000) * kMillisecond, &Faults::calm, *host);
+}
+
+void Faults::calm(Host& host) {
+  host.calm();
+  if (host.rotten()) later(500 * kMillisecond, &Faults::calm, host);
+}
+
+bool Faults::whole() const {
+  return unsettled(world_.scenario, hosts_).empty() &&
+         std::ranges::none_of(hosts_, [](const auto& host) { return host->rotten(); });
 }
 
 std::string unsettled(const Scenario& scenario, const std::vector<std::unique_ptr<Host>>& hosts) {

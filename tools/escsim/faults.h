@@ -54,7 +54,11 @@ class Faults {
   void shift_wall();
   void fuse();
   void replace();
+  void rot();
   void resume(Host& host);
+  void calm(Host& host);
+  // Every node has all of its data, and all that counts is known to be in order.
+  [[nodiscard]] bool whole() const;
   void reconnect(Host& host);
   void empty_disk(Host& host);
 

@@ -78,16 +78,20 @@ class Host {
   // Writes of one kind fail with EIO; the node is expected to exit.
   void break_disk(std::uint64_t after);
   void fill_disk(bool full);
-  // Flips a bit in a WAL segment; false when there is none.
-  bool rot();
+  // Flips a bit where the next start must notice it: in a frame that a later one calls durable, in a
+  // checkpoint, in an incarnation file; or where only a reader meets it: in a sealed segment file. Only when
+  // the node is off.
+  void rot();
+  // A node has data that are damaged, and may not know it.
+  [[nodiscard]] bool rotten() const { return !rotten_.empty() || latent_.has_value(); }
+  // What nobody has met in a segment file was only the disk's whim: it reads well again.
+  void calm();
   void shift_wall(WallMs by) { host_clock_.wall_start_ms += by; }
   // The next boot dies in the middle of recovery.
   void arm_fuse(std::uint64_t operations) { fuse_ = operations; }
   // Another, blank disk. Only when the node is off.
   void replace_disk();
   void heal();
-  // A damaged WAL keeps the node from starting until it is repaired.
-  [[nodiscard]] bool rotten() const { return rotten_; }
 
   // --- observation ---
   [[nodiscard]] replica::Group* group(GroupId id) const;
@@ -111,6 +115,10 @@ class Host {
   void observe_segments(const std::string& directory, const replica::Partition& partition);
   void observe_log(replica::Group& group);
   void compare_with_promise(const replica::Group& group);
+  void check_repair(const replica::Group& group);
+  [[nodiscard]] bool flip_in_log(const std::string& directory);
+  [[nodiscard]] bool flip_in_file(const std::string& path);
+  [[nodiscard]] bool flip_in_segment(GroupId id, const std::string& directory);
   void observe_partition(replica::Group& group, replica::Partition& partition);
   void take_down();
   void exit_process(const std::string& why);
@@ -126,7 +134,6 @@ class Host {
   bool powered_ = true;
   bool paused_ = false;
   bool starting_ = false;
-  bool rotten_ = false;
   std::optional<sim::CrashKind> crash_pending_;
   std::uint64_t fuse_ = 0;
   std::string last_failure_;
@@ -159,6 +166,16 @@ class Host {
   };
   std::map<GroupId, Promise> promises_;
   std::map<GroupId, raft::Incarnation> incarnations_;
+  std::map<GroupId, raft::Incarnation> rotten_;  // damaged, and whose data that were
+  struct Latent {
+    GroupId group;
+    raft::Incarnation incarnation;
+    std::string path;
+    std::uint64_t at = 0;
+    std::uint8_t mask = 0;
+    std::byte flipped{};
+  };
+  std::optional<Latent> latent_;
   std::vector<std::byte> read_buffer_;
 };
 

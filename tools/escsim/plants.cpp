@@ -80,6 +80,12 @@ constexpr std::array kPlants = std::to_array<Plant>({
      [](shard::ShardOptions& options) { options.group.wal.plant = wal::Plant::vote_not_repeated; }},
     {"commit_recorded_early", "frames record everything written as committed", 150,
      [](shard::ShardOptions& options) { options.group.wal.plant = wal::Plant::commit_recorded_early; }},
+    {"damage_taken_for_tail", "a log ends at its first bad frame, also when that was durable", 100,
+     [](shard::ShardOptions& options) { options.group.wal.plant = wal::Plant::damage_taken_for_tail; }},
+    {"damage_keeps_incarnation", "who puts damaged data aside stays the member that he was", 100,
+     [](shard::ShardOptions& options) {
+       options.group.replica_plant = replica::Plant::damage_keeps_incarnation;
+     }},
     {"watermark_early", "frames in flight are called durable", 200,
      [](shard::ShardOptions& options) { options.group.wal.plant = wal::Plant::watermark_early; },
      "was durable; nothing has been changed"},

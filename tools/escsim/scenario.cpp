@@ -78,6 +78,11 @@ void choose_replacements(Scenario& s, Prng prng) {
   s.chaos_time = std::max(s.chaos_time, prng.between(3, 7) * kSecond);
 }
 
+// Bits that flip in the files of one node at a time.
+Nanos choose_rot(const Scenario& s, Prng prng) {
+  return s.nodes < 3 || prng.chance(1, 2) ? 0 : prng.between(300, 2500) * kMillisecond;
+}
+
 // A third of the seeds have a consumer group, so that the others stay as dense as they were.
 std::uint32_t choose_members(Prng prng) {
   return prng.chance(1, 3) ? static_cast<std::uint32_t>(prng.between(2, 4)) : 0;
@@ -127,6 +132,7 @@ Scenario make_scenario(std::uint64_t seed, std::uint32_t nodes, bool plain) {
   if (!plain) s.group_members = choose_members(Prng(seed).fork(8));
   if (!plain) choose_idempotence(s, Prng(seed).fork(9));
   if (!plain) choose_events(s, Prng(seed).fork(10));
+  s.rot_every = plain ? 0 : choose_rot(s, Prng(seed).fork(12));
   return s;
 }
 

@@ -59,7 +59,7 @@ struct Scenario {
   Nanos stall_every = 0;  // of a disk
   Nanos eio_every = 0;
   Nanos full_every = 0;        // ENOSPC
-  Nanos rot_every = 0;         // a flipped bit in a WAL segment of a minority
+  Nanos rot_every = 0;         // a flipped bit in a file of a minority
   Nanos wall_every = 0;        // jump of the wall clock
   Nanos fuse_every = 0;        // a crash in the middle of recovery
   Nanos replace_every = 0;     // a node comes back with a blank disk

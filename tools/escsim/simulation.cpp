@@ -72,6 +72,7 @@ class Simulation {
 
 Scenario scenario_of(const SimulationOptions& options) {
   Scenario scenario = make_scenario(options.seed, options.nodes, options.plain);
+  if (options.sound) scenario.rot_every = 0;
   if (options.chaos_time > 0) scenario.chaos_time = options.chaos_time;
   return scenario;
 }
@@ -207,6 +208,8 @@ std::string Simulation::unhealthy() const {
 // Why the replicas differ, or nothing.
 std::string Simulation::converged() const {
   if (std::string why = unsettled(scenario_, hosts_); !why.empty()) return why;
+  for (const auto& host : hosts_)
+    if (host->rotten()) return host->name() + " still has damaged data";
   for (std::uint32_t id = 0; id < scenario_.groups; ++id) {
     const replica::Group* first = nullptr;
     for (const auto& host : hosts_) {

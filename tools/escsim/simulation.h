@@ -18,6 +18,7 @@ struct SimulationOptions {
   const Plant* plant = nullptr;
   Nanos chaos_time = 0;  // 0: the seed decides
   bool plain = false;    // see make_scenario()
+  bool sound = false;    // no bit flips
   bool print = false;    // the trace, on stdout
   bool logs = false;     // the nodes' own log lines, on stderr
 };

@@ -113,6 +113,7 @@ using FrameVisitor = std::function<Status(const FrameHeader& header, ByteView pa
 // when given, is set if the corruption is a hole.
 [[nodiscard]] Result<RecoveredLog> recover(std::span<const SegmentFile> files, const LogIdentity& identity,
                                            const FrameVisitor& visitor,
-                                           std::optional<Damage>* damage = nullptr);
+                                           std::optional<Damage>* damage = nullptr,
+                                           bool plant_damage_is_tail = false);
 
 }  // namespace esc::logfmt

@@ -107,6 +107,9 @@ class GroupListener {
   virtual void on_service(GroupId group, NodeId from, peer::Service service, ByteView payload) = 0;
   // Unrecoverable: stop acknowledging, exit. `what` names cause and fix.
   virtual void on_failed(GroupId group, const std::string& what) = 0;
+  // The group's data here are damaged, and marked: it is over for this process, without on_failed. The one
+  // that opens the group next puts them aside, and learns everything from the peers.
+  virtual void on_damaged(GroupId, const std::string& /*what*/) {}
 };
 
 struct CompactionStats {
@@ -133,6 +136,8 @@ struct GroupStats {
   std::uint64_t event_ids_seen_before = 0;  // their records were dropped
   Nanos last_checkpoint_duration = 0;
   CompactionStats compaction;
+  std::uint32_t damage_found = 0;  // reads that met bytes which fail their checksum
+  std::uint32_t put_aside = 0;     // directories of damaged data beside the group's own, at the start
 };
 
 struct Appended {
@@ -169,6 +174,7 @@ class Membership;
 class PeerSender;
 class ProducerOverlay;
 class ProducerTable;
+class Repair;
 class SnapshotFetch;
 class SnapshotSource;
 struct Checkpoint;
@@ -178,8 +184,9 @@ struct Sifted;
 
 class Group final : private peer::LinkHandler {
  public:
-  // Blocking: recovers from checkpoint and WAL. `pump` runs the core's loop once, so that asynchronous
-  // operations started by the replay can finish.
+  // Blocking: recovers from checkpoint and WAL. Damage is an error; in a cluster of three and more it has
+  // then been marked, and listener.on_damaged() was called. `pump` runs the core's loop once, so that
+  // asynchronous operations started by the replay can finish.
   [[nodiscard]] static Result<std::unique_ptr<Group>> open(io::Env env, obs::LogSource log,
                                                            const GroupOptions& options,
                                                            GroupListener& listener,
@@ -265,6 +272,9 @@ class Group final : private peer::LinkHandler {
   [[nodiscard]] std::uint64_t producers_evicted() const;
   // Walks all partitions: for metrics.
   [[nodiscard]] EventIdStats event_id_stats() const;
+  // Bytes that were read back fail their checksum; `what` names file and position. In a cluster of three and
+  // more the node then learns the group again when the others can spare it.
+  void report_damage(std::string_view what);
   // Counts asynchronous reads: a deleted partition outlives them.
   void pin() { ++pins_; }
   void unpin() { --pins_; }
@@ -298,6 +308,7 @@ class Group final : private peer::LinkHandler {
   friend class Checkpointer;
   friend class Compactor;
   friend class Membership;
+  friend class Repair;
   friend class SnapshotFetch;
   friend class SnapshotSource;
   struct ApplyOp;
@@ -328,6 +339,7 @@ class Group final : private peer::LinkHandler {
   static void on_hard_state_saved(void* context, Errc code);
   void reclaim(std::uint64_t bytes_wanted, std::uint64_t entries_wanted = 0, std::uint64_t frames_wanted = 0);
   void enter_failed(const std::string& what);
+  void leave_damaged(const std::string& what);
 
   // group_core.cpp: what the core is told and what it wants done
   void tick(Nanos now);
@@ -422,6 +434,8 @@ class Group final : private peer::LinkHandler {
   [[nodiscard]] Status load_id_files();
 
   // group_recovery.cpp
+  [[nodiscard]] static Status put_aside_damaged(io::Files& files, obs::LogSource log,
+                                                const GroupOptions& options);
   [[nodiscard]] Status recover(const std::function<void()>& pump);
   [[nodiscard]] Status load_checkpoint(Checkpoint& checkpoint);
   [[nodiscard]] Status check_belongs_together(const wal::RecoveryReport& report,
@@ -452,6 +466,7 @@ class Group final : private peer::LinkHandler {
   std::vector<std::unique_ptr<PeerSender>> senders_;
   std::unique_ptr<Membership> membership_;  // null in a group of one
   std::unique_ptr<Admission> admission_;    // likewise
+  std::unique_ptr<Repair> repair_;          // likewise
   raft::Effects effects_;
   FrameRing ring_;
   std::unique_ptr<Checkpointer> checkpointer_;

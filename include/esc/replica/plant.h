@@ -23,6 +23,7 @@ enum class Plant : std::uint8_t {
   event_ids_not_in_checkpoint,   // forgets event ids with every restart and snapshot
   event_id_without_commit,       // acknowledges a duplicate before its original is committed
   event_ids_by_local_clock,      // ends windows by the member's own clock, not by that of the log
+  damage_keeps_incarnation,      // begins blank in the place of damaged data, under the same name
   producers_kept_at_step_down,   // still counts batches as seen that were lost with leadership
 };
 

@@ -48,6 +48,8 @@ struct NodeControl {
   std::atomic<std::uint32_t> shards_drained{0};
   std::atomic<std::uint32_t> shards_stopped{0};
   std::atomic<bool> failed{false};
+  // With `failed`: damaged data are marked, and a new start of the process puts them aside.
+  std::atomic<bool> starts_anew{false};
   // The main thread sleeps on an eventfd; shards write it on every change above. -1: nobody sleeps.
   int main_wake_fd = -1;
 
@@ -127,6 +129,7 @@ class Shard final : private broker::Router, private replica::GroupListener, priv
   void on_leader_changed(GroupId group, NodeId leader, Term term) override;
   void on_service(GroupId group, NodeId from, peer::Service service, ByteView payload) override;
   void on_failed(GroupId group, const std::string& what) override;
+  void on_damaged(GroupId group, const std::string& what) override;
 
   // io::AcceptHandler, on core 0: connections are dealt out in turn
   void on_accepted(io::AcceptedSocket socket) override;
@@ -152,6 +155,7 @@ class Shard final : private broker::Router, private replica::GroupListener, priv
   io::Files& files_;
   Prng prng_;
   io::Env env_;
+  obs::Gauge& put_aside_;
   broker::Broker broker_;
   std::unique_ptr<store::Resources> resources_;  // outlives the groups
   std::vector<std::unique_ptr<replica::Group>> groups_;

@@ -124,6 +124,7 @@ class FileSystem {
   static void apply(std::vector<std::byte>& image, std::uint64_t offset, ByteView bytes);
   static void apply(Names& names, const NameChange& change);
   void change_names(NameChange change);
+  void rename_directory(const std::string& from, const std::string& to);
   void scatter(std::vector<std::byte>& image, const Unstable& write);
   void cut_power(Inode& inode);
   void cut_names();

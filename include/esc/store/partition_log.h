@@ -241,7 +241,8 @@ class PartitionLog {
   // touched, the active segment never. Readers notice nothing; a checkpoint makes it last, release_removed()
   // removes the old files. Offsets stay what they were. One at a time; busy while another log of
   // the same resources does it. `done` gets closed when it was cancelled, or when the log's start moved on;
-  // no_space and corruption leave everything as it was.
+  // no_space, corruption and
+  // unsupported (a batch whose records cannot be read) leave everything as it was.
   virtual void compact(CompactOp& op) = 0;
   virtual void continue_compaction() = 0;
   virtual void cancel_compaction() = 0;  // `done` follows, perhaps inside this call; nothing without one

@@ -33,6 +33,7 @@ enum class Plant : std::uint8_t {
   none,
   vote_not_repeated,      // frames after the one that saved the vote forget it
   commit_recorded_early,  // frames record everything written as committed
+  damage_taken_for_tail,  // recovery ends the log at the first bad frame, whatever later ones say
   watermark_early,        // frames say that frames still in flight before them are durable
 };
 

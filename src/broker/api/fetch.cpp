@@ -127,6 +127,7 @@ void on_segment_read(store::ReadOp& read, Errc code) {
         {{"cause", code},
          {"detail", partition == nullptr ? std::string_view("") : partition->log().last_error()},
          {"fix", "the damaged range is not served; other partitions are not affected"}});
+    if (code == Errc::corruption && partition != nullptr) group.report_damage(partition->log().last_error());
   }
   call.cursor = item.next;
   continue_read(broker, call);

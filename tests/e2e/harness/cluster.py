@@ -201,7 +201,7 @@ def _image(data_dir):
     image = {}
     for root, _, files in sorted(os.walk(data_dir)):
         segments = sorted(f for f in files if f.endswith(".log"))
-        if not segments:
+        if not segments or ".damaged-" in root:  # put aside
             continue
         digest, size = hashlib.sha256(), 0
         for name in segments:

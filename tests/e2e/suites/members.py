@@ -7,12 +7,12 @@ from harness.cases import check, test
 from harness.cluster import Cluster, Load
 
 
-def taken_in(cluster, node, since, timeout=30):
-    """Every group has promoted `node` to a voter since then: the leaders' logs say so."""
+def taken_in(cluster, node, since, timeout=30, groups=None):
+    """Every group (or these) has promoted `node` to a voter since then: the leaders' logs say so."""
     deadline, missing = time.monotonic() + timeout, []
     while time.monotonic() < deadline:
         text = "".join(other.log(False)[since.get(other.number, 0):] for other in cluster.nodes)
-        missing = [g for g in range(cluster.groups)
+        missing = [g for g in groups or range(cluster.groups)
                    if not any(f"member_change group={g} change=promote node={node.number} " in line
                               for line in text.splitlines())]
         if not missing:
