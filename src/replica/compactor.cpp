@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "checkpointer.h"
 #include "snapshot_source.h"
 
 namespace esc::replica {
@@ -46,13 +47,22 @@ std::uint32_t Compactor::look_around(Nanos now) {
       return 1;
     }
     Partition& partition = *group_.partition_list_[cursor_++];
-    const auto& rules = partition.compaction();
-    if (!rules.has_value() || now < partition.compact_after_) continue;
-    if (!partition.log().compaction_due(*rules, wall_ms)) continue;
+    if (!due(partition, now, wall_ms)) continue;
     begin(partition);
     return 1;
   }
   return 1;
+}
+
+bool Compactor::due(const Partition& partition, Nanos now, WallMs wall_ms) {
+  const auto& rules = partition.compaction();
+  if (!rules.has_value() || now < partition.compact_after_) return false;
+  const auto wait = after_checkpoint_.find(partition.id());
+  if (wait != after_checkpoint_.end()) {
+    if (group_.stats_.checkpoints < wait->second) return false;
+    after_checkpoint_.erase(wait);
+  }
+  return partition.log().compaction_due(*rules, wall_ms);
 }
 
 void Compactor::begin(Partition& partition) {
@@ -111,6 +121,8 @@ void Compactor::on_done(Errc code) {
   stats.bytes_after += result.bytes_after;
   stats.records_removed += result.records_removed;
   stats.nanos += static_cast<std::uint64_t>(group_.now_ - started_);
+  // One that is being written may not say it yet.
+  after_checkpoint_[partition.id()] = group_.stats_.checkpoints + (group_.checkpointer_->idle() ? 1 : 2);
   group_.files_changed_ = true;  // old files go when a checkpoint names the new ones
   group_.log_.info("compacted", {{"partition", name},
                                  {"segments", result.segments_before},

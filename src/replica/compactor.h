@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstddef>
+#include <map>
 
 #include "esc/replica/group.h"
 
@@ -26,6 +27,7 @@ class Compactor {
  private:
   [[nodiscard]] bool may_run() const;
   std::uint32_t look_around(Nanos now);
+  [[nodiscard]] bool due(const Partition& partition, Nanos now, WallMs wall_ms);
   void begin(Partition& partition);
   void on_slice(std::uint64_t bytes);
   void on_done(Errc code);
@@ -38,6 +40,9 @@ class Compactor {
   bool paused_ = false;
   Nanos next_look_ = 0;
   std::size_t cursor_ = 0;
+  // Not compacted again before so many checkpoints: a member that fetches a snapshot compares what it has with
+  // a checkpoint, so that must never be two passes old, of which the second one removes tombstones.
+  std::map<PartitionId, std::uint64_t> after_checkpoint_;
 };
 
 }  // namespace esc::replica
