@@ -40,8 +40,8 @@ class Compactor {
   bool paused_ = false;
   Nanos next_look_ = 0;
   std::size_t cursor_ = 0;
-  // Not compacted again before so many checkpoints: a member that fetches a snapshot compares what it has with
-  // a checkpoint, so that must never be two passes old, of which the second one removes tombstones.
+  // Not compacted again before so many checkpoints: a member that fetches a snapshot compares what it has
+  // with a checkpoint, so that must never be two passes old, of which the second one removes tombstones.
   std::map<PartitionId, std::uint64_t> after_checkpoint_;
 };
 

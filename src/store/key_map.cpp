@@ -2,13 +2,17 @@
 
 #include <algorithm>
 
+#include "esc/base/assert.h"
+
 namespace esc::store {
 
 KeyMap::KeyMap(std::uint64_t memory_bytes, std::uint64_t keys_max)
     : slot_count_(std::clamp<std::uint64_t>(
           std::min(memory_bytes / sizeof(Slot), keys_max + keys_max / 3 + 2), 4, std::uint64_t{1} << 32)),
       used_max_(slot_count_ / 4 * 3),
-      slots_(std::make_unique<Slot[]>(slot_count_)) {}
+      slots_(static_cast<Slot*>(std::calloc(slot_count_, sizeof(Slot)))) {
+  ESC_ASSERT(slots_ != nullptr);
+}
 
 KeyMap::Slot& KeyMap::slot(const dedup::Id& key) const {
   // The hash scaled to the number of slots, which is no power of two (Lemire's multiply-shift).

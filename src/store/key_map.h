@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstdlib>
 #include <memory>
 
 #include "esc/base/ids.h"
@@ -36,7 +37,11 @@ class KeyMap {
 
   std::uint64_t slot_count_;
   std::uint64_t used_max_;
-  std::unique_ptr<Slot[]> slots_;
+  // From calloc: the kernel's zero pages come as they are touched, instead of all at once on a busy core.
+  struct Free {
+    void operator()(Slot* slots) const { std::free(slots); }
+  };
+  std::unique_ptr<Slot[], Free> slots_;
   std::uint64_t used_ = 0;
 };
 
