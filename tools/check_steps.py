@@ -140,15 +140,12 @@ def cases_of(junit):
     return outcome
 
 
-def meson_tests(variant, *selection, wrap=None):
+def meson_tests(variant, *selection):
     def run(runner):
-        # With a wrapper, meson puts its name into that of the report.
         logs = ROOT / "build" / variant / "meson-logs"
         for old in logs.glob("testlog*.junit.xml"):
             old.unlink()
         arguments = ["meson", "test", "-C", f"build/{variant}", "--no-rebuild", "--print-errorlogs", *selection]
-        if wrap:
-            arguments.append(f"--wrap={wrap}")
         code = runner.command(*arguments, env=SANITIZER_ENVIRONMENT)
         junit = next(logs.glob("testlog*.junit.xml"), None)
         if junit is None:
@@ -162,14 +159,12 @@ def meson_tests(variant, *selection, wrap=None):
 
 
 def run_tsan(runner):
-    # GCC's thread sanitizer cannot place its shadow memory under the address randomisation of recent kernels.
-    wrap = "setarch -R" if shutil.which("setarch") else None
     names = [name for name in TSAN_TESTS if (ROOT / "build/tsan/tests" / f"test_{name}").exists()]
-    return meson_tests("tsan", *names, wrap=wrap)(runner)
+    return meson_tests("tsan", *names)(runner)
 
 
 def run_fuzzers(runner):
-    directory = ROOT / "build" / "fuzz"
+    directory = ROOT / "build" / "asan"
     targets = [path for path in sorted((directory / "tests" / "fuzz").glob("*fuzz*"))
                if path.is_file() and os.access(path, os.X_OK)]
     if not targets:
@@ -199,7 +194,7 @@ def run_fuzzers(runner):
                 outcome.passed += 1
             else:
                 outcome.failed += 1
-                outcome.notes.append(f"failed: {target.name}; see build/check/fuzz-{target.name}.log, input in build/fuzz/findings")
+                outcome.notes.append(f"failed: {target.name}; see build/check/fuzz-{target.name}.log, input in build/asan/findings")
     return outcome
 
 
@@ -325,7 +320,7 @@ STEPS = [
          "one test alone: tests/e2e/run --filter NAME --keep", 12, ("release",)),
     Step("sim", f"whole clusters on virtual time: {SIM_SECONDS} s of seeds, those that failed once, planted bugs", run_simulator,
          "replay: build/release/escsim --seed S --logs; a plant: --seed S --plant NAME", 4, ("release",)),
-    Step("asan-build", "tests with address and undefined behaviour sanitizers, warnings are errors", build("asan"),
+    Step("asan-build", "tests and fuzz targets with address and undefined behaviour sanitizers (clang), warnings are errors", build("asan"),
          "reproduce with: tools/build --werror asan", 12),
     Step("unit", "unit tests under these sanitizers, and lint tests",
          meson_tests("asan", "--suite", "unit", "--suite", "lint", "--timeout-multiplier", "3"),
@@ -334,11 +329,9 @@ STEPS = [
     Step("tsan-build", "ring and mesh tests with the thread sanitizer", build_tsan,
          "reproduce with: tools/build --werror tsan", 5),
     Step("tsan", "ring and mesh tests under it", run_tsan,
-         "one module alone: setarch -R build/tsan/tests/test_ring", 4, ("tsan-build",)),
-    Step("fuzz-build", "fuzz targets of every decoder (clang)", build("fuzz", werror=False),
-         "reproduce with: tools/build fuzz", 6),
+         "one module alone: build/tsan/tests/test_ring", 4, ("tsan-build",)),
     Step("fuzz", f"every fuzz target for {FUZZ_SECONDS} s", run_fuzzers,
-         "replay: build/fuzz/tests/fuzz/<target> build/fuzz/findings/<file>; add the input to tests/fuzz/corpus", 4, ("fuzz-build",)),
+         "replay: build/asan/tests/fuzz/<target> build/asan/findings/<file>; add the input to tests/fuzz/corpus", 4, ("asan-build",)),
     Step("tidy", "clang-tidy on changed and critical files", run_tidy,
          "one file alone: clang-tidy-19 -p build/asan FILE", 5, ("asan-build",)),
 ]

@@ -118,19 +118,6 @@ void take_note(benchmark::State& state) {
 }
 BENCHMARK(take_note)->Iterations(100'000);
 
-// The longest time that one id may take: the index of a full slice doubles.
-void grow_the_largest_index(benchmark::State& state) {
-  for (auto _ : state) {
-    state.PauseTiming();
-    Generation generation(1, Offset(0), 0);
-    const std::uint32_t before = kGenerationEntriesMax / 2;
-    for (std::uint32_t i = 0; i < before; ++i) generation.insert(id_of(i), Offset(i), 0);
-    state.ResumeTiming();
-    generation.insert(id_of(before), Offset(before), 0);
-  }
-}
-BENCHMARK(grow_the_largest_index)->Iterations(10)->Unit(benchmark::kMillisecond);
-
 }  // namespace
 }  // namespace esc::dedup
 

@@ -253,10 +253,12 @@ void add_log_keys(std::vector<ConfigKey>& keys) {
                           "Longest time between checkpoints of a group that has changed."));
   keys.push_back(number(ESC_KEY(tuning.checkpoint.bytes), KeyKind::size, 1 * kMi, 1 * kTi,
                         "A checkpoint starts when this much was applied since the last."));
-  keys.push_back(number(ESC_KEY(tuning.compaction.bytes_per_second), KeyKind::size, 64 * kKi, 1 * kTi,
-                        "What compaction of a group reads, writes and unpacks, so that clients do not notice."));
-  keys.push_back(number(ESC_KEY(tuning.compaction.memory_bytes), KeyKind::size, 64 * kKi, 16 * kGi,
-                        "Keys that compaction holds, 32 bytes each, while it runs; more take several passes."));
+  keys.push_back(
+      number(ESC_KEY(tuning.compaction.bytes_per_second), KeyKind::size, 64 * kKi, 1 * kTi,
+             "What compaction of a group reads, writes and unpacks, so that clients do not notice."));
+  keys.push_back(
+      number(ESC_KEY(tuning.compaction.memory_bytes), KeyKind::size, 64 * kKi, 16 * kGi,
+             "Keys that compaction holds, 32 bytes each, while it runs; more take several passes."));
 }
 
 void add_raft_keys(std::vector<ConfigKey>& keys) {

@@ -23,13 +23,13 @@ bool EventIds::read(Request& request, std::span<ProduceItem> items) {
   for (ProduceItem& item : items) {
     if (item.dedup == nullptr) continue;
     const auto count = static_cast<std::size_t>(item.record_count);
-    item.code = read_item(item, room.first(count));
+    item.judge(read_item(item, room.first(count)));
     room = room.subspan(count);
   }
   return true;
 }
 
-wire::ErrorCode EventIds::read_item(ProduceItem& item, std::span<dedup::Id> ids) {
+wire::BatchVerdict EventIds::read_item(ProduceItem& item, std::span<dedup::Id> ids) {
   const TopicView& view = *item.dedup;
   const wire::BatchView batch = *wire::BatchView::parse(item.batch);
   std::expected<ByteView, Errc> records = batch.payload();
@@ -40,23 +40,24 @@ wire::ErrorCode EventIds::read_item(ProduceItem& item, std::span<dedup::Id> ids)
       plain_.resize(plain_.size() * 2);
       records = wire::batch_records(batch, plain_);
     }
-    if (!records && records.error() == Errc::too_large) return wire::ErrorCode::message_too_large;
-    if (!records) return wire::ErrorCode::corrupt_message;
+    if (!records && records.error() == Errc::too_large)
+      return {wire::ErrorCode::message_too_large, "the records of the batch exceed 16 MiB"};
+    if (!records) return {wire::ErrorCode::corrupt_message, "compressed records are damaged"};
   }
   const dedup::IdKey key = dedup::make_key(view.topic->id, as_bytes(broker_.options().cluster_id));
   bool any = false;
-  const bool read = wire::for_each_event_id(*records, batch.record_count(), event_id_rule(view.settings),
-                                            [&](std::int32_t number, const wire::NullableBytes& bytes) {
-                                              ids[static_cast<std::size_t>(number)] =
-                                                  bytes ? dedup::make_id(key, *bytes) : dedup::Id{};
-                                              any = any || bytes.has_value();
-                                            });
-  if (!read) return wire::ErrorCode::invalid_record;
+  const wire::BatchVerdict verdict = wire::check_event_ids(
+      batch, *records, produce_limits(broker_, view), event_id_rule(view.settings),
+      [&](std::int32_t number, const wire::NullableBytes& bytes) {
+        ids[static_cast<std::size_t>(number)] = bytes ? dedup::make_id(key, *bytes) : dedup::Id{};
+        any = any || bytes.has_value();
+      });
+  if (!verdict.ok()) return verdict;
   if (any) {
     item.ids = {
         ids, {view.settings.dedup_window_ms, static_cast<std::uint64_t>(view.settings.dedup_window_bytes)}};
   }
-  return wire::ErrorCode::none;
+  return {};
 }
 
 wire::BatchVerdict EventIds::validate_keyed(const wire::NullableBytes& records,

@@ -17,8 +17,8 @@ class EventIds {
  public:
   explicit EventIds(Broker& broker) : broker_(broker) {}
 
-  // Reads the ids of all items whose topic drops duplicates (ProduceItem::dedup). An item whose records
-  // cannot be read gets an error code. False: no memory.
+  // Checks the records of all items whose topic drops duplicates (ProduceItem::dedup) and reads their ids. An
+  // item whose records are not sound gets an error code. False: no memory.
   [[nodiscard]] bool read(Request& request, std::span<ProduceItem> items);
   // validate_produce_batch() for a topic whose records must have keys, compressed ones too.
   [[nodiscard]] wire::BatchVerdict validate_keyed(const wire::NullableBytes& records,
@@ -27,7 +27,7 @@ class EventIds {
   void do_work(Nanos now);
 
  private:
-  [[nodiscard]] wire::ErrorCode read_item(ProduceItem& item, std::span<dedup::Id> ids);
+  [[nodiscard]] wire::BatchVerdict read_item(ProduceItem& item, std::span<dedup::Id> ids);
 
   Broker& broker_;
   std::vector<std::byte> plain_;

@@ -13,6 +13,7 @@ struct ProduceItem {
   ByteView batch;  // validated; in the request's frame
   std::int32_t record_count = 0;
   wire::ErrorCode code = wire::ErrorCode::none;
+  const char* reason = nullptr;      // why the batch was refused: static text
   const TopicView* dedup = nullptr;  // the topic drops duplicates; until its ids are read
   replica::BatchIds ids;
   Offset base_offset{-1};
@@ -21,6 +22,10 @@ struct ProduceItem {
   std::uint32_t replicas_min = 1;  // that must have the batch before it is acknowledged
   ProduceItem* next = nullptr;     // of the same core
 
+  void judge(const wire::BatchVerdict& verdict) {
+    code = verdict.code;
+    if (!verdict.ok()) reason = verdict.reason;
+  }
   [[nodiscard]] bool refused_by_sequence() const {
     return code == wire::ErrorCode::out_of_order_sequence_number ||
            code == wire::ErrorCode::invalid_producer_epoch;
@@ -37,6 +42,9 @@ struct ProduceCall : Call, ListNode<ProduceCall> {
   std::uint32_t uncommitted = 0;             // groups we wait for
   bool sole = false;                         // the only call of its request, and on the request's own core
 };
+
+// What this topic takes.
+[[nodiscard]] wire::ProduceBatchLimits produce_limits(Broker& broker, const TopicView& view);
 
 // Whether every batch of the call is on as many replicas as its topic asks for, or never will be in time;
 // then the items' codes say so.

@@ -1,7 +1,9 @@
 #include "esc/dedup/generation.h"
 
 #include <algorithm>
+#include <cstring>
 #include <limits>
+#include <utility>
 
 #include "esc/base/assert.h"
 #include "esc/base/crc32c.h"
@@ -9,7 +11,6 @@
 namespace esc::dedup {
 namespace {
 
-constexpr std::size_t kCellsFirst = 256;
 constexpr std::int64_t kDeltaMax = std::numeric_limits<std::uint32_t>::max();
 
 static_assert(std::endian::native == std::endian::little, "entries are written as they lie in memory");
@@ -17,9 +18,11 @@ static_assert(std::endian::native == std::endian::little, "entries are written a
 }  // namespace
 
 std::uint64_t Generation::memory_bytes() const {
+  std::uint64_t bytes = 0;
+  for (const Table& table : tables_) bytes += table.size() * (sizeof(std::uint64_t) + sizeof(std::uint8_t));
   const auto held =
       std::count_if(chunks_.begin(), chunks_.end(), [](const auto& chunk) { return chunk != nullptr; });
-  return cells_.capacity() * (sizeof(std::uint64_t) + 1) + static_cast<std::uint64_t>(held) * sizeof(Chunk);
+  return bytes + static_cast<std::uint64_t>(held) * sizeof(EntryChunk);
 }
 
 bool Generation::accepts(Offset offset, WallMs time) const {
@@ -29,92 +32,81 @@ bool Generation::accepts(Offset offset, WallMs time) const {
 
 void Generation::insert(Id id, Offset offset, WallMs time) {
   ESC_ASSERT(accepts(offset, time) && !id.none());
+  append(
+      {id, static_cast<std::uint32_t>(offset - base_offset_), static_cast<std::uint32_t>(time - base_time_)});
+}
+
+// The checksum of a chunk is taken when the chunk is full: what a checkpoint has to sum up is short.
+void Generation::append(const Entry& entry) {
   const std::uint32_t position = count_++;
-  if (position % kChunkEntries == 0) chunks_.push_back(std::make_unique<Chunk>());
-  (*chunks_.back())[position % kChunkEntries] = {id, static_cast<std::uint32_t>(offset - base_offset_),
-                                                 static_cast<std::uint32_t>(time - base_time_)};
-  newest_time_ = time;
-  index(id, position);
+  const std::uint32_t within = position % EntryChunk::kEntries;
+  if (within == 0) chunks_.push_back(std::make_shared_for_overwrite<EntryChunk>());
+  (*chunks_.back())[within] = entry;
+  newest_time_ = time_of(entry);
+  if (within + 1 == EntryChunk::kEntries) sum_up();
+  index(entry.id, position);
+}
+
+void Generation::sum_up() {
+  const std::uint32_t first = summed_ % EntryChunk::kEntries;
+  crc_ = crc32c(chunks_.back()->bytes(first, count_ - summed_), crc_);
+  summed_ = count_;
 }
 
 // A cell of the same id moves on to the new entry. The slice that is being filled has its entries in memory.
 void Generation::index(Id id, std::uint32_t position) {
-  if ((cells_used_ + 1) * 4 > cells_.size() * 3) grow();
+  Table& table = tables_[id.high >> (64 - kTableBits)];
+  if (table.full()) table.grow();
   const std::uint64_t fragment = id.high >> kPositionBits;
   const std::uint64_t cell = (fragment << kPositionBits) | position;
   const std::uint8_t tag = tag_of(id);
-  const std::size_t mask = cells_.size() - 1;
-  for (std::size_t at = home(id.high);; at = (at + kGroup) & mask) {
-    const __m128i tags = group(at);
+  for (std::size_t at = table.home(id.high);; at = table.next(at)) {
+    const __m128i tags = table.group(at);
     for (unsigned match = matching(tags, tag); match != 0; match &= match - 1) {
-      std::uint64_t& here = cells_[at + static_cast<unsigned>(std::countr_zero(match))];
+      std::uint64_t& here = table.cells[at + static_cast<unsigned>(std::countr_zero(match))];
       if (here >> kPositionBits != fragment || entry(position_of(here))->id != id) continue;
       here = cell;
       return;
     }
     if (const unsigned free = free_cells(tags); free != 0) {
-      const std::size_t slot = at + static_cast<unsigned>(std::countr_zero(free));
-      tags_[slot] = tag;
-      cells_[slot] = cell;
-      ++cells_used_;
+      table.put(at + static_cast<unsigned>(std::countr_zero(free)), cell, tag);
+      ++table.used;
       return;
     }
   }
 }
 
-void Generation::place(std::uint64_t cell, std::uint8_t tag) {
-  const std::size_t mask = cells_.size() - 1;
-  std::size_t at = home(cell);
-  while (free_cells(group(at)) == 0) at = (at + kGroup) & mask;
-  at += static_cast<unsigned>(std::countr_zero(free_cells(group(at))));
-  tags_[at] = tag;
-  cells_[at] = cell;
-}
-
-// Homes keep their order when the index doubles, so this reads and writes in sequence.
-void Generation::grow() {
-  const std::size_t cells = cells_.empty() ? kCellsFirst : cells_.size() * 2;
-  std::vector<std::uint64_t> old_cells(cells);
-  std::vector<std::uint8_t> old_tags(cells, kFree);
-  old_cells.swap(cells_);
-  old_tags.swap(tags_);
-  shift_ = 64U - static_cast<unsigned>(std::countr_zero(cells / kGroup));
-  for (std::size_t at = 0; at < old_cells.size(); ++at) {
-    if (old_tags[at] != kFree) place(old_cells[at], old_tags[at]);
+// Homes keep their order when the table doubles, so this reads and writes in sequence.
+void Generation::Table::grow() {
+  const std::size_t old_size = size();
+  bits += old_size == 0 ? 0 : 1;
+  const auto old_cells =
+      std::exchange(cells, std::make_unique_for_overwrite<std::uint64_t[]>(kGroup << bits));
+  const auto old_tags = std::exchange(tags, std::make_unique_for_overwrite<std::uint8_t[]>(kGroup << bits));
+  std::memset(tags.get(), kFree, kGroup << bits);
+  for (std::size_t from = 0; from < old_size; ++from) {
+    if (old_tags[from] == kFree) continue;
+    std::size_t at = home(old_cells[from]);
+    while (free_cells(group(at)) == 0) at = next(at);
+    put(at + static_cast<unsigned>(std::countr_zero(free_cells(group(at)))), old_cells[from], old_tags[from]);
   }
 }
 
-void Generation::prefetch(Id id) const {
-  if (!cells_.empty()) __builtin_prefetch(&tags_[home(id.high)]);
-}
-
-void Generation::prefetch_for_insert(Id id) const {
-  if (cells_.empty()) return;
-  __builtin_prefetch(&tags_[home(id.high)], 1);
-  __builtin_prefetch(&cells_[home(id.high)], 1);
-}
-
-void Generation::take_unflushed(std::vector<std::byte>& out) {
+void Generation::take_unflushed(std::vector<Unflushed>& out) {
+  if (summed_ < count_) sum_up();
   while (flushed_ < count_) {
-    const std::uint32_t first = flushed_ % kChunkEntries;
-    const std::uint32_t some = std::min(count_ - flushed_, kChunkEntries - first);
-    const ByteView bytes = std::as_bytes(std::span(*chunks_[flushed_ / kChunkEntries]).subspan(first, some));
-    out.insert(out.end(), bytes.begin(), bytes.end());
-    flushed_crc_ = crc32c(bytes, flushed_crc_);
+    const std::uint32_t first = flushed_ % EntryChunk::kEntries;
+    const std::uint32_t some = std::min(count_ - flushed_, EntryChunk::kEntries - first);
+    const auto& chunk = chunks_[flushed_ / EntryChunk::kEntries];
+    out.push_back({serial_, std::uint64_t{flushed_} * kEntryBytes, chunk, chunk->bytes(first, some)});
     flushed_ += some;
   }
 }
 
 void Generation::load(std::span<const Entry> entries) {
-  for (const Entry& loaded : entries) {
-    const std::uint32_t position = count_++;
-    if (position % kChunkEntries == 0) chunks_.push_back(std::make_unique<Chunk>());
-    (*chunks_.back())[position % kChunkEntries] = loaded;
-    newest_time_ = time_of(loaded);
-    index(loaded.id, position);
-  }
+  for (const Entry& loaded : entries) append(loaded);
+  if (summed_ < count_) sum_up();
   flushed_ = count_;
-  flushed_crc_ = crc32c(std::as_bytes(entries), flushed_crc_);
 }
 
 }  // namespace esc::dedup

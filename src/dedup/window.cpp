@@ -88,15 +88,9 @@ std::uint64_t Window::memory_bytes() const {
   return bytes;
 }
 
-std::vector<Window::Unflushed> Window::take_unflushed() {
+std::vector<Unflushed> Window::take_unflushed() {
   std::vector<Unflushed> parts;
-  for (const auto& generation : generations_) {
-    if (generation->flushed() == generation->count()) continue;
-    Unflushed& part = parts.emplace_back();
-    part.generation = generation->serial();
-    part.file_offset = std::uint64_t{generation->flushed()} * kEntryBytes;
-    generation->take_unflushed(part.bytes);
-  }
+  for (const auto& generation : generations_) generation->take_unflushed(parts);
   return parts;
 }
 

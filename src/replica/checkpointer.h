@@ -28,6 +28,8 @@ class Checkpointer {
   void install(Index index, Term term, const raft::Configuration& configuration);
   // A file that the next checkpoint does not name.
   void forget(const ForgottenIds& ids) { forgotten_.push_back(ids); }
+  // A checkpoint is under way or about to begin; the log gets room by it.
+  [[nodiscard]] bool makes_room(Nanos now) const { return !idle() || due(now); }
   // After recovery: what the newest checkpoint file covers.
   void recovered(Index applied, Nanos now);
 

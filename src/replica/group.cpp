@@ -51,7 +51,9 @@ Group::~Group() = default;
 Errc Group::accepting() const {
   if (failed_) return Errc::io_error;
   if (!leading_ || shutting_down_) return Errc::not_leader;
-  if (no_space_ || wal_->space() == wal::Space::low) return Errc::no_space;
+  if (no_space_) return Errc::no_space;
+  // At its own limit the log waits for the checkpoint that makes room.
+  if (wal_->space() == wal::Space::low) return checkpointer_->makes_room(now_) ? Errc::busy : Errc::no_space;
   return Errc::ok;
 }
 

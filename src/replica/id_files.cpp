@@ -18,6 +18,12 @@ void IdFiles::write(Done done, void* context) {
   write_step(Step::open);
 }
 
+bool IdFiles::more_for_this_file() const {
+  if (written_ == parts_.size()) return false;
+  const Part& next = parts_[written_];
+  return next.partition == parts_.front().partition && next.what.generation == parts_.front().what.generation;
+}
+
 void IdFiles::write_step(Step step) {
   step_ = step;
   op_ = io::DiskOp{};
@@ -25,6 +31,7 @@ void IdFiles::write_step(Step step) {
   switch (step) {
     case Step::open:
       error_ = Errc::ok;
+      written_ = 0;
       path_ = path(parts_.front().partition, parts_.front().what.generation);
       op_.kind = io::DiskOp::Kind::open;
       op_.path = path_.c_str();
@@ -32,8 +39,10 @@ void IdFiles::write_step(Step step) {
       break;
     case Step::transfer:
       op_.kind = io::DiskOp::Kind::write;
-      op_.offset = parts_.front().what.file_offset;
-      op_.buffer = parts_.front().what.bytes;
+      op_.offset = parts_[written_].what.file_offset;
+      piece_ = {const_cast<std::byte*>(parts_[written_].what.bytes.data()),
+                parts_[written_].what.bytes.size()};
+      op_.pieces = {&piece_, 1};
       break;
     case Step::sync: op_.kind = io::DiskOp::Kind::sync_data; break;
     case Step::close: op_.kind = io::DiskOp::Kind::close; break;
@@ -54,12 +63,15 @@ void IdFiles::on_write_step() {
       if (error_ != Errc::ok) return finish_write(error_);
       file_ = op_.file;
       return write_step(Step::transfer);
-    case Step::transfer: return write_step(error_ == Errc::ok ? Step::sync : Step::close);
+    case Step::transfer:
+      if (error_ != Errc::ok) return write_step(Step::close);
+      ++written_;
+      return write_step(more_for_this_file() ? Step::transfer : Step::sync);
     case Step::sync: return write_step(Step::close);
     case Step::close:
       file_ = {};
       if (error_ != Errc::ok) return finish_write(error_);
-      parts_.pop_front();
+      parts_.erase(parts_.begin(), parts_.begin() + static_cast<std::ptrdiff_t>(written_));
       return write_step(parts_.empty() ? Step::sync_directory : Step::open);
     case Step::sync_directory: return finish_write(error_);
   }

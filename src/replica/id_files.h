@@ -8,6 +8,8 @@
 // were read last, what waits to be written, what the batch at hand asks for.
 #pragma once
 
+#include <sys/uio.h>
+
 #include <array>
 #include <deque>
 #include <map>
@@ -24,7 +26,7 @@ class IdFiles {
  public:
   struct Part {
     PartitionId partition;
-    dedup::Window::Unflushed what;
+    dedup::Unflushed what;
   };
   using Done = void (*)(void* context, Errc code);
 
@@ -39,9 +41,7 @@ class IdFiles {
 
   // Everything given so far becomes durable, then `done`. What an error has kept from it is tried again with
   // the next call. One at a time. Without anything to write `done` runs at once.
-  void add(PartitionId partition, dedup::Window::Unflushed what) {
-    parts_.push_back({partition, std::move(what)});
-  }
+  void add(PartitionId partition, dedup::Unflushed what) { parts_.push_back({partition, std::move(what)}); }
   void write(Done done, void* context);
   void remove(PartitionId partition, std::uint64_t generation);
 
@@ -80,7 +80,7 @@ class IdFiles {
   }
 
  private:
-  static constexpr std::uint32_t kBlockEntries = dedup::kChunkEntries;
+  static constexpr std::uint32_t kBlockEntries = 680;  // nearly 16 KiB
   static constexpr std::size_t kBlocksMax = 64;
   static constexpr std::size_t kReadsMax = 8;
 
@@ -114,6 +114,7 @@ class IdFiles {
     std::vector<dedup::Entry> entries;
   };
 
+  [[nodiscard]] bool more_for_this_file() const;
   void write_step(Step step);
   void on_write_step();
   void finish_write(Errc code);
@@ -127,6 +128,8 @@ class IdFiles {
   std::string directory_;
 
   std::deque<Part> parts_;
+  struct iovec piece_{};
+  std::size_t written_ = 0;  // of them: all of the file that is open
   bool writing_ = false;
   Step step_ = Step::open;
   Errc error_ = Errc::ok;

@@ -16,6 +16,8 @@ constexpr Nanos kHeartbeats = 3;
 
 }  // namespace
 
+Repair::Repair(Group& group) : group_(group), scrub_(group, group.log_) {}
+
 void Repair::found(std::string_view what) {
   if (wanted() || group_.core_->configuration().voters.size() < 3) return;
   cause_ = what;
@@ -30,7 +32,11 @@ void Repair::found(std::string_view what) {
 }
 
 std::uint32_t Repair::do_work(Nanos now) {
-  if (!wanted() || now < next_check_ || group_.shutting_down_ || group_.handover_deadline_ != 0) return 0;
+  if (!wanted()) {
+    const bool settled = group_.fetch_ == nullptr && !group_.shutting_down_;
+    return settled ? scrub_.do_work(now) : 0;
+  }
+  if (now < next_check_ || group_.shutting_down_ || group_.handover_deadline_ != 0) return 0;
   next_check_ = now + kCheckEvery;
   const bool ready = others_linked();
   if (group_.leading_ && ready && others_follow(now)) {

@@ -17,6 +17,7 @@
 #include "esc/base/ids.h"
 #include "esc/base/units.h"
 #include "esc/obs/log.h"
+#include "scrub.h"
 
 namespace esc::replica {
 
@@ -24,11 +25,12 @@ class Group;
 
 class Repair {
  public:
-  explicit Repair(Group& group) : group_(group) {}
+  explicit Repair(Group& group);
 
   // `what` names file and position. The first one counts.
   void found(std::string_view what);
   [[nodiscard]] bool wanted() const { return !cause_.empty(); }
+  [[nodiscard]] bool reading() const { return scrub_.reading(); }
   // Another member asks to lead, so that it can leave.
   void on_request(NodeId from);
   std::uint32_t do_work(Nanos now);
@@ -40,6 +42,7 @@ class Repair {
   void ask_to_lead(Nanos now);
 
   Group& group_;
+  Scrub scrub_;
   std::string cause_;
   Nanos next_check_ = 0;
   Nanos next_step_ = 0;

@@ -8,6 +8,7 @@
 #include "esc/wire/record_batch.h"
 #include "partition_memory.h"
 #include "peer_sender.h"
+#include "repair.h"
 
 namespace esc::replica {
 namespace {
@@ -59,8 +60,9 @@ std::uint32_t SnapshotFetch::do_work(Nanos now) {
       request(kSnapshotStateRequest);
       return 1;
     case Phase::draining:
-      if (!group_.all_applied() || !group_.checkpointer_->idle() || group_.resetting_) return 0;
-      if (!files_are_idle()) return 0;
+      if (!group_.all_applied() || !group_.checkpointer_->idle() || group_.resetting_ ||
+          group_.repair_->reading() || !files_are_idle())
+        return 0;
       begin_records();
       return 1;
     case Phase::records:

@@ -66,17 +66,20 @@ std::expected<Kept, Errc> copy_kept(ByteView records, std::span<const bool> drop
 
 }  // namespace
 
-NullableBytes event_id(const Record& record, const EventIdRule& rule) {
-  const auto present = [](const NullableBytes& bytes) {
-    return bytes.has_value() && !bytes->empty() ? bytes : NullableBytes{};
-  };
-  if (rule.key) return present(record.key);
-  if (record.header_count == 0) return std::nullopt;
-  HeaderIterator headers(record);
-  while (const auto header = headers.next()) {
-    if (header->key == rule.header) return present(header->value);
+bool read_event_id(const Record& record, const EventIdRule& rule, NullableBytes& id) {
+  id = rule.key ? record.key : std::nullopt;
+  if (record.header_count > 0) {
+    bool found = rule.key;
+    HeaderIterator headers(record);
+    while (const auto header = headers.next()) {
+      if (found || header->key != rule.header) continue;
+      found = true;
+      id = header->value;
+    }
+    if (headers.failed()) return false;
   }
-  return std::nullopt;
+  if (id.has_value() && id->empty()) id.reset();
+  return true;
 }
 
 std::expected<ByteView, Errc> remove_records(BatchView batch, ByteView records, std::span<const bool> drop,

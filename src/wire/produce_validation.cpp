@@ -1,7 +1,7 @@
 // The checks of a partition leader on produced records, in the order in which the Kafka broker makes them
 // (ProduceRequest.validateRecords, UnifiedLog.analyzeAndValidateRecords, LogValidator).
 #include "esc/wire/compression.h"
-#include "esc/wire/record_batch.h"
+#include "esc/wire/record_checks.h"
 #include "esc/wire/rewrite.h"
 
 namespace esc::wire {
@@ -58,6 +58,26 @@ BatchVerdict check_header(BatchView batch, const ProduceBatchLimits& limits) {
   return {};
 }
 
+bool only_headers(std::int32_t /*number*/, const Record& record) {
+  return headers_well_formed(record);
+}
+
+BatchVerdict check_payload(BatchView batch, const ProduceBatchLimits& limits) {
+  if (batch.codec() == Codec::none) {
+    if (!limits.verify_records && !limits.compacted) return {};
+    return check_records(batch, batch.payload(), limits, only_headers);
+  }
+  if (limits.decompression_scratch.empty()) return {};
+  const auto payload = batch_records(batch, limits.decompression_scratch);
+  if (payload.has_value()) return check_records(batch, *payload, limits, only_headers);
+  if (payload.error() == Errc::too_large) {
+    return refuse(ErrorCode::message_too_large, "decompressed batch exceeds the limit");
+  }
+  return refuse(ErrorCode::corrupt_message, "compressed records are damaged");
+}
+
+}  // namespace
+
 bool timestamp_accepted(std::int64_t timestamp, const ProduceBatchLimits& limits) {
   if (limits.log_append_time || timestamp == kNoTimestamp) return true;
   if (timestamp < 0) return false;
@@ -74,45 +94,6 @@ bool headers_well_formed(const Record& record) {
   }
   return !headers.failed();
 }
-
-BatchVerdict check_records(BatchView batch, ByteView payload, const ProduceBatchLimits& limits) {
-  RecordIterator records(payload, batch.record_count());
-  std::int32_t index = 0;
-  while (const auto record = records.next()) {
-    if (record->offset_delta != index) {
-      return refuse(ErrorCode::invalid_record, "record offsets are not consecutive", index);
-    }
-    std::int64_t timestamp = 0;
-    if (__builtin_add_overflow(batch.base_timestamp(), record->timestamp_delta, &timestamp) ||
-        !timestamp_accepted(timestamp, limits)) {
-      return refuse(ErrorCode::invalid_timestamp, "record timestamp is out of range", index);
-    }
-    if (limits.compacted && !record->key.has_value()) {
-      return refuse(ErrorCode::invalid_record, "compacted topic needs a key in every record", index);
-    }
-    if (!headers_well_formed(*record))
-      return refuse(ErrorCode::invalid_record, "malformed record headers", index);
-    ++index;
-  }
-  if (records.failed()) return refuse(ErrorCode::invalid_record, "malformed record", index);
-  return {};
-}
-
-BatchVerdict check_payload(BatchView batch, const ProduceBatchLimits& limits) {
-  if (batch.codec() == Codec::none) {
-    if (!limits.verify_records && !limits.compacted) return {};
-    return check_records(batch, batch.payload(), limits);
-  }
-  if (limits.decompression_scratch.empty()) return {};
-  const auto payload = batch_records(batch, limits.decompression_scratch);
-  if (payload.has_value()) return check_records(batch, *payload, limits);
-  if (payload.error() == Errc::too_large) {
-    return refuse(ErrorCode::message_too_large, "decompressed batch exceeds the limit");
-  }
-  return refuse(ErrorCode::corrupt_message, "compressed records are damaged");
-}
-
-}  // namespace
 
 BatchVerdict validate_produce_batch(NullableBytes records, const ProduceBatchLimits& limits) {
   BatchView batch;

@@ -30,7 +30,7 @@ class Files final : public EntrySource {
     return &entry_;
   }
   std::vector<std::byte> checkpoint(Window& window) {
-    for (const Window::Unflushed& part : window.take_unflushed()) {
+    for (const Unflushed& part : window.take_unflushed()) {
       std::vector<std::byte>& file = files_[part.generation];
       EXPECT_EQ(file.size(), part.file_offset);
       file.insert(file.end(), part.bytes.begin(), part.bytes.end());

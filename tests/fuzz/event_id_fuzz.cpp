@@ -32,13 +32,13 @@ void rewrite(ByteView bytes) {
   const auto count = static_cast<std::size_t>(batch.record_count());
   const auto drop = std::make_unique<bool[]>(count);
   std::size_t kept = 0;
-  const bool ok = for_each_event_id(*records, batch.record_count(), {.header = "event-id"},
-                                    [&](std::int32_t number, const NullableBytes& id) {
-                                      const bool dropped = id.has_value() || number % 3 == 1;
-                                      drop[static_cast<std::size_t>(number)] = dropped;
-                                      kept += dropped ? 0 : 1;
-                                    });
-  require(ok);
+  const BatchVerdict verdict = check_event_ids(batch, *records, limits, {.header = "event-id"},
+                                               [&](std::int32_t number, const NullableBytes& id) {
+                                                 const bool dropped = id.has_value() || number % 3 == 1;
+                                                 drop[static_cast<std::size_t>(number)] = dropped;
+                                                 kept += dropped ? 0 : 1;
+                                               });
+  require(verdict.ok());
   const auto result = remove_records(batch, *records, {drop.get(), count}, {.plain = plain, .out = out});
   require(result.has_value() == (kept > 0));
   if (!result) return;
@@ -53,9 +53,11 @@ void rewrite(ByteView bytes) {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const ByteView bytes(reinterpret_cast<const std::byte*>(data), size);
-  (void)for_each_event_id(bytes, static_cast<std::int32_t>(size & 0xff),
-                          {.key = (size & 1) != 0, .header = "event-id"},
-                          [](std::int32_t, const NullableBytes&) {});
+  RecordIterator records(bytes, static_cast<std::int32_t>(size & 0xff));
+  while (const auto record = records.next()) {
+    NullableBytes id;
+    static_cast<void>(read_event_id(*record, {.key = (size & 1) != 0, .header = "event-id"}, id));
+  }
   rewrite(bytes);
   return 0;
 }

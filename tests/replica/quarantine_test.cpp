@@ -296,5 +296,67 @@ TEST(Repair, a_node_alone_stays_as_it_is) {
   EXPECT_EQ(world.commit_one(world.node(1)), Errc::ok);
 }
 
+// --- found by nobody but the node itself -------------------------------------------------------------------
+
+// Three sealed segments and an open one on every node, and the checkpoints that say so.
+void fill(ClusterWorld& world) {
+  ClusterNode& leader = *world.leader();
+  const PartitionIdentity identity{.id = PartitionId(1), .topic = "t", .segment_bytes = 16 * kKiB};
+  ASSERT_TRUE(leader.group->create_partition(identity).has_value());
+  ASSERT_TRUE(world.run_until([&] { return leader.group->find(identity.id) != nullptr; }));
+  std::vector<std::byte> buffer(8 * kKiB);
+  const std::string value(4000, 'v');
+  for (int i = 0; i < 14; ++i) {
+    wire::BatchBuilder builder(buffer);
+    ASSERT_TRUE(builder.append(1'700'000'000'000 + i, {}, wire::NullableBytes(as_bytes(value))));
+    const ByteView batch = builder.finish();
+    ASSERT_TRUE(leader.group->append_batch(*leader.group->find(identity.id), batch).has_value());
+    ASSERT_EQ(world.commit_one(leader), Errc::ok);
+  }
+  ASSERT_TRUE(world.run_until([&] {
+    return std::ranges::all_of(world.nodes, [&](const auto& node) {
+      const Partition* const partition = node->group->find(identity.id);
+      return partition != nullptr && partition->log().next_offset() == Offset(14) &&
+             !partition->log().needs_sync();
+    });
+  }));
+  world.run_for(kSecond);
+}
+
+TEST(Scrub, damage_in_a_sealed_segment_of_a_follower_is_found_after_its_next_start) {
+  ClusterWorld world(3);
+  world.boot_all();
+  ASSERT_NE(world.wait_for_leader(), nullptr);
+  ASSERT_TRUE(world.run_until([&] { return world.whole(); }));
+  ASSERT_NO_FATAL_FAILURE(fill(world));
+  ClusterNode& node = world.node(world.leader()->number % 3 + 1);
+  node.crash();
+  const std::string first = "/data/partitions/1-t-0/00000000000000000000.log";
+  ASSERT_TRUE(node.fs.exists(first));
+  world.boot(node.number);
+  node.fs.corrupt(first, 9000, 0x40);  // now: without an index file the start reads the segment itself
+  ASSERT_TRUE(world.run_until([&] { return node.group->stats().damage_found > 0; }, 5 * kSecond));
+  ASSERT_TRUE(world.run_until([&] { return node.damage != ""; }, 20 * kSecond));
+  EXPECT_NE(node.damage.find(first), std::string::npos) << node.damage;
+  node.crash();
+  world.boot(node.number);
+  ASSERT_TRUE(world.run_until([&] { return world.whole(); }));
+  EXPECT_EQ(text_of(node.fs, first), text_of(world.leader()->fs, first));
+}
+
+TEST(Scrub, what_is_whole_is_read_through_without_a_word) {
+  ClusterWorld world(3);
+  world.boot_all();
+  ASSERT_NE(world.wait_for_leader(), nullptr);
+  ASSERT_TRUE(world.run_until([&] { return world.whole(); }));
+  ASSERT_NO_FATAL_FAILURE(fill(world));
+  world.run_for(5 * kSecond);
+  for (const auto& node : world.nodes) {
+    EXPECT_EQ(node->group->stats().damage_found, 0u);
+    EXPECT_EQ(node->damage, "");
+    EXPECT_EQ(node->failure, "");
+  }
+}
+
 }  // namespace
 }  // namespace esc::replica::test

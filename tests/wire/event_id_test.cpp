@@ -41,12 +41,12 @@ std::vector<std::string> ids_of(ByteView bytes, const EventIdRule& rule) {
   std::vector<std::byte> scratch(1 << 20);
   const BatchView batch = *BatchView::parse(bytes);
   std::vector<std::string> ids;
-  const bool ok = for_each_event_id(*batch_records(batch, scratch), batch.record_count(), rule,
-                                    [&](std::int32_t number, const NullableBytes& id) {
-                                      EXPECT_EQ(static_cast<std::size_t>(number), ids.size());
-                                      ids.emplace_back(id ? as_text(*id) : "-");
-                                    });
-  EXPECT_TRUE(ok);
+  const BatchVerdict verdict = check_event_ids(batch, *batch_records(batch, scratch), {}, rule,
+                                               [&](std::int32_t number, const NullableBytes& id) {
+                                                 EXPECT_EQ(static_cast<std::size_t>(number), ids.size());
+                                                 ids.emplace_back(id ? as_text(*id) : "-");
+                                               });
+  EXPECT_TRUE(verdict.ok()) << verdict.reason;
   return ids;
 }
 
@@ -127,7 +127,9 @@ TEST(RemoveRecords, keeps_the_rest_in_every_codec_as_a_batch_of_its_own) {
         EXPECT_EQ(as_text(*record->key), kept[i].key);
         EXPECT_EQ(as_text(*record->value), kept[i].value);
         EXPECT_EQ(batch.base_timestamp() + record->timestamp_delta, kept[i].time);
-        EXPECT_EQ(as_text(*event_id(*record, {.header = "event-id"})), kept[i].id);
+        NullableBytes id;
+        EXPECT_TRUE(read_event_id(*record, {.header = "event-id"}, id));
+        EXPECT_EQ(as_text(*id), kept[i].id);
         newest = std::max(newest, kept[i].time);
       }
       EXPECT_FALSE(records.next().has_value());

@@ -87,13 +87,8 @@ class Window {
   }  // ids forgotten at the end of their window
   [[nodiscard]] std::uint64_t evicted() const { return evicted_; }  // before it, for bytes_max
 
-  // A part of a file that is to be written, and to be durable before what save() says about it is.
-  struct Unflushed {
-    std::uint64_t generation = 0;
-    std::uint64_t file_offset = 0;
-    std::vector<std::byte> bytes;
-  };
-  // What the files lack, which then counts as written. Sealed slices leave memory with drop_flushed().
+  // What the files lack, which then counts as written; to be durable before what save() says about it is.
+  // Sealed slices leave memory with drop_flushed().
   [[nodiscard]] std::vector<Unflushed> take_unflushed();
   void drop_flushed();
   // Serials of slices that no longer exist here since the last call.

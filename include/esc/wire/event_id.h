@@ -11,7 +11,7 @@
 
 #include "esc/base/bytes.h"
 #include "esc/base/result.h"
-#include "esc/wire/record_batch.h"
+#include "esc/wire/record_checks.h"
 
 namespace esc::wire {
 
@@ -21,16 +21,20 @@ struct EventIdRule {
   std::string_view header;  // ...or the first header of this name
 };
 
-// The id's bytes. Nothing without the header or key, and when it is null or empty.
-[[nodiscard]] NullableBytes event_id(const Record& record, const EventIdRule& rule);
+// The id's bytes: nothing without the header or key, and when it is null or empty. Walks all headers. False:
+// they are malformed.
+[[nodiscard]] bool read_event_id(const Record& record, const EventIdRule& rule, NullableBytes& id);
 
-// Calls f(record number, id) for every record. False: the records are malformed.
+// check_records(), which calls f(record number, id) for every record.
 template <class F>
-bool for_each_event_id(ByteView records, std::int32_t record_count, const EventIdRule& rule, F&& f) {
-  RecordIterator iterator(records, record_count);
-  std::int32_t number = 0;
-  while (const auto record = iterator.next()) f(number++, event_id(*record, rule));
-  return !iterator.failed();
+BatchVerdict check_event_ids(BatchView batch, ByteView records, const ProduceBatchLimits& limits,
+                             const EventIdRule& rule, F&& f) {
+  return check_records(batch, records, limits, [&](std::int32_t number, const Record& record) {
+    NullableBytes id;
+    if (!read_event_id(record, rule, id)) return false;
+    f(number, id);
+    return true;
+  });
 }
 
 // The batch without the records whose `drop` is true; at least one must remain. Offsets of the rest are dense

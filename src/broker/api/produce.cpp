@@ -49,6 +49,7 @@ void finish_produce(Broker& broker, Request& request) {
     const ProduceItem& item = state.items[i];
     wire::ProduceResponse::Partition& answer = state.partitions[i];
     answer.error_code = item.code;
+    if (item.reason != nullptr) answer.error_message = item.reason;
     const bool ok = item.code == wire::ErrorCode::none;
     answer.base_offset = ok ? item.base_offset.value() : -1;
     answer.log_start_offset = ok ? item.log_start.value() : -1;
@@ -187,31 +188,22 @@ void produce_done(Call& base, Broker& broker) {
 
 // Finds the partition and checks the batch; the result is in item.code.
 void prepare_item(Broker& broker, const Request& request, const TopicView* view, std::int32_t index,
-                  const wire::NullableBytes& records, ProduceItem& item,
-                  std::optional<std::string_view>& message) {
+                  const wire::NullableBytes& records, ProduceItem& item) {
   if (!locate(view, index, item)) return;
-  wire::ProduceBatchLimits limits;
+  const bool dedup = view->settings.dedup_window_ms > 0;
+  wire::ProduceBatchLimits limits = produce_limits(broker, *view);
   limits.produce_version = request.header.version;
-  limits.batch_bytes_max = static_cast<std::size_t>(view->settings.max_message_bytes);
-  limits.set_bytes_max = static_cast<std::size_t>(view->settings.segment_bytes);
-  limits.log_append_time = view->settings.log_append_time;
-  limits.now_ms = broker.env().clock.wall_ms();
-  const wire::BatchVerdict verdict = view->settings.cleanup_compact
-                                         ? broker.event_ids().validate_keyed(records, limits)
-                                         : wire::validate_produce_batch(records, limits);
-  if (!verdict.ok()) {
-    item.code = verdict.code;
-    message = verdict.reason;
-    return;
-  }
+  limits.verify_records = !dedup;  // EventIds walks them
+  item.judge(view->settings.cleanup_compact ? broker.event_ids().validate_keyed(records, limits)
+                                            : wire::validate_produce_batch(records, limits));
+  if (item.code != wire::ErrorCode::none) return;
   item.replicas_min = static_cast<std::uint32_t>(view->settings.min_insync_replicas);
   item.batch = *records;
   item.record_count = wire::BatchView::parse(item.batch)->record_count();
-  if (view->settings.dedup_window_ms <= 0) return;
+  if (!dedup) return;
   if (static_cast<std::size_t>(item.record_count) > kDedupRecordsMax) {
-    item.code = wire::ErrorCode::message_too_large;
-    message = "a batch of a topic with dedup.window.ms holds at most 65536 records";
-    return;
+    return item.judge({wire::ErrorCode::message_too_large,
+                       "a batch of a topic with dedup.window.ms holds at most 65536 records"});
   }
   item.dedup = view;
 }
@@ -245,8 +237,7 @@ bool build_state(Broker& broker, Request& request, const wire::ProduceRequest& p
     const std::size_t first = at;
     for (const auto& partition : topic.partition_data) {
       state.partitions[at].index = partition.index;
-      prepare_item(broker, request, view, partition.index, partition.records, state.items[at],
-                   state.partitions[at].error_message);
+      prepare_item(broker, request, view, partition.index, partition.records, state.items[at]);
       ++at;
     }
     state.topics[t].name = keep(broker, request, topic.name);
@@ -256,6 +247,15 @@ bool build_state(Broker& broker, Request& request, const wire::ProduceRequest& p
 }
 
 }  // namespace
+
+wire::ProduceBatchLimits produce_limits(Broker& broker, const TopicView& view) {
+  wire::ProduceBatchLimits limits;
+  limits.batch_bytes_max = static_cast<std::size_t>(view.settings.max_message_bytes);
+  limits.set_bytes_max = static_cast<std::size_t>(view.settings.segment_bytes);
+  limits.log_append_time = view.settings.log_append_time;
+  limits.now_ms = broker.env().clock.wall_ms();
+  return limits;
+}
 
 bool replicated(Broker& broker, ProduceCall& call) {
   const bool in_time = broker.env().clock.now() < call.deadline && !broker.shutting_down();

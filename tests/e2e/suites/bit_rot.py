@@ -171,6 +171,33 @@ def a_damaged_segment_that_a_consumer_meets_is_learned_again(context):
     cluster.check_equal_logs()
 
 
+@test(timeout=90)
+def a_damaged_segment_that_nobody_reads_is_found_all_the_same(context):
+    """Of a follower: it serves no consumer, and its start looks at the index only. It reads everything once, slowly."""
+    generator = random.Random(12)
+    cluster = Cluster(context, tuning=SMALL_MEMORY + "[tuning.checkpoint]\ninterval_ms = 200\n").start()
+    cluster.create_topic("t", 1)
+    values = [b"%06d" % n + generator.randbytes(30000) for n in range(100)]
+    for first in range(0, 100, 3):
+        cluster.produce("t", 0, values[first:first + 3])
+    leader = cluster.leaders("t")[0]
+    node = cluster[leader % 3 + 1]
+    pattern = "group-*/partitions/*-t-0/00000000000000000000."
+    eventually(lambda: list(Path(node.data_dir).glob(pattern + "index")), 15, what="the first segment is sealed")
+    time.sleep(0.5)
+    node.kill()
+    first, = Path(node.data_dir).glob(pattern + "log")
+    group = int(first.parent.parent.parent.name.split("-")[1])
+    context.note(flip(first, 300000, generator))
+    node.spawn()
+    node.wait_ready()
+    check(node.wait_log(f"scrub_found group={group} ", 15), f"it is not found: {node.log_tail()}")
+    starts_anew(cluster, node, group, "a bit of a follower's segment")
+    check_equal([r.value for r in cluster.read("t", 0)], values, "what is read afterwards")
+    cluster.stop_all()
+    cluster.check_equal_logs()
+
+
 @test(timeout=90, long_timeout=900)
 def clocks_that_jump_change_nothing(context):
     """The wall clock of one node after the other jumps an hour, a day, a year, both ways, under load."""
