@@ -11,6 +11,7 @@ namespace {
 constexpr std::uint32_t kMeshCapacity = 64;  // small, so that full rings happen
 constexpr std::string_view kClusterId = "escsim";
 constexpr std::uint64_t kClusterNumber = 0xE5C5;
+constexpr std::uint64_t kLeaderEpochAt = 12;  // in a record batch
 
 class SimWaker final : public ring::Waker {
  public:
@@ -335,8 +336,14 @@ bool Host::flip_in_segment(GroupId id, const std::string& directory) {
   sim::SimFiles files(files_);
   const auto bytes = io::read_whole_file(files, path, 16 * kMiB);
   if (!bytes || bytes->empty()) return false;
-  const std::uint64_t at = prng_.below(bytes->size());
+  std::uint64_t at = prng_.below(bytes->size());
   const auto mask = static_cast<std::uint8_t>(1u << prng_.below(8));
+  // No checksum vouches for a batch's leader epoch.
+  std::uint64_t start = 0;
+  wire::BatchIterator batches(*bytes);
+  for (auto batch = batches.next(); batch && start + batch->bytes().size() <= at; batch = batches.next())
+    start += batch->bytes().size();
+  if (at - start >= kLeaderEpochAt && at - start < kLeaderEpochAt + 4) at += 4;
   files_.corrupt(path, at, mask);
   latent_ = Latent{id, incarnation(id), path, at, mask, (*bytes)[at] ^ std::byte{mask}};
   world_.trace.event(name_, "a bit flips in {}, byte {}", path, at);
