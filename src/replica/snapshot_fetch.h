@@ -58,6 +58,7 @@ class SnapshotFetch {
 
   void request(std::uint16_t kind);
   void begin_records();
+  [[nodiscard]] bool files_are_idle() const;
   [[nodiscard]] bool next_partition();
   void append_some();
   void on_appended(Errc code);
