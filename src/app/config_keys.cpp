@@ -224,7 +224,7 @@ void add_core_keys(std::vector<ConfigKey>& keys) {
       cpu_list(ESC_KEY(tuning.cpu_list), "CPUs of the data cores, such as \"2-5\"; empty: chosen."));
   keys.push_back(cpu_list(ESC_KEY(tuning.housekeeping_cpu_list), "CPUs of everything else; empty: chosen."));
   keys.push_back(duration(ESC_KEY(tuning.retention_check_interval_ms), kMillisecond, 100, 3'600'000,
-                          "How often retention looks for segments to drop."));
+                          "How often retention and compaction look for segments to drop or to rewrite."));
 }
 
 void add_memory_keys(std::vector<ConfigKey>& keys) {
@@ -260,6 +260,12 @@ void add_log_keys(std::vector<ConfigKey>& keys) {
                           "Longest time between checkpoints of a group that has changed."));
   keys.push_back(number(ESC_KEY(tuning.checkpoint.bytes), KeyKind::size, 1 * kMi, 1 * kTi,
                         "A checkpoint starts when this much was applied since the last."));
+  keys.push_back(
+      number(ESC_KEY(tuning.compaction.bytes_per_second), KeyKind::size, 64 * kKi, 1 * kTi,
+             "What compaction of a group reads, writes and unpacks, so that clients do not notice."));
+  keys.push_back(
+      number(ESC_KEY(tuning.compaction.memory_bytes), KeyKind::size, 64 * kKi, 16 * kGi,
+             "Keys that compaction holds, 32 bytes each, while it runs; more take several passes."));
 }
 
 void add_raft_keys(std::vector<ConfigKey>& keys) {

@@ -125,6 +125,8 @@ shard::ShardOptions shard_options(const Config& config, const NodeIdentity& iden
   group.batch_delay = Nanos{tuning.batch.delay_us} * kMicrosecond;
   group.checkpoint_interval = Nanos{tuning.checkpoint.interval_ms} * kMillisecond;
   group.checkpoint_bytes = tuning.checkpoint.bytes;
+  group.compaction_bytes_per_second = tuning.compaction.bytes_per_second;
+  group.compaction_memory_bytes = tuning.compaction.memory_bytes;
   group.retention_interval = Nanos{tuning.retention_check_interval_ms} * kMillisecond;
   group.fail_frame_after = injected_fault();
   group.wal.cluster_id = identity.cluster_number;

@@ -388,8 +388,16 @@ void Controller::announce_leader(GroupId group, NodeId leader, Term term) {
 void Controller::on_partition(GroupId, replica::Partition& partition) {
   if (partition.deleted()) return;
   if (const TopicView* view = broker_.directory().find(partition.identity().topic_id)) {
-    partition.set_retention({view->settings.retention_ms, view->settings.retention_bytes});
-    partition.set_log_append_time(view->settings.log_append_time);
+    apply_to(view->settings, partition);
+  }
+}
+
+// Every member compacts on its own, so not only the leader's partitions must know the topic's settings.
+void Controller::tell_partitions(const TopicView& view) {
+  for (const replica::PartitionAssignment& assignment : view.topic->partitions) {
+    replica::Group* const group = broker_.group(assignment.group);
+    replica::Partition* const partition = group == nullptr ? nullptr : group->find(assignment.id);
+    if (partition != nullptr) apply_to(view.settings, *partition);
   }
 }
 
@@ -398,8 +406,9 @@ void Controller::receive(BroadcastCall& call) {
   if (change.whole) {
     const Status status = broker_.directory().load(change.bytes);
     ESC_ASSERT_MSG(status.has_value(), "the directory that this process encoded decodes");
-  } else {
-    broker_.directory().apply(change.index, change.bytes);
+    for (const auto& [name, view] : broker_.directory().topics()) tell_partitions(view);
+  } else if (const TopicView* view = broker_.directory().apply(change.index, change.bytes)) {
+    tell_partitions(*view);
   }
   adopt_nodes();
   reconciler_.directory_changed();

@@ -90,6 +90,7 @@ class Controller {
   };
 
   void broadcast(Change change);
+  void tell_partitions(const TopicView& view);
   void receive(BroadcastCall& call);
   void broadcast_done(BroadcastCall& call);
   void watch_nodes(Nanos now);

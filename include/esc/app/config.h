@@ -113,6 +113,12 @@ struct CheckpointTuning {
   std::uint64_t bytes = 64 * kMiB;  // applied but not yet checkpointed
 };
 
+// [tuning.compaction] of compacted topics.
+struct CompactionTuning {
+  std::uint64_t bytes_per_second = 16 * kMiB;  // of each Raft group: read, written, unpacked
+  std::uint64_t memory_bytes = 16 * kMiB;      // of a data core, for keys
+};
+
 // [tuning.raft]: how fast a cluster notices that a leader is gone. See raft::Timeouts.
 struct RaftTuning {
   std::uint32_t heartbeat_ms = 50;
@@ -155,6 +161,7 @@ struct TuningConfig {
   BatchTuning batch;
   WalTuning wal;
   CheckpointTuning checkpoint;
+  CompactionTuning compaction;
   RaftTuning raft;
   ConsumerGroupTuning consumer_groups;
   LimitTuning limits;

@@ -42,15 +42,17 @@ class Directory {
     set_nodes(std::move(nodes));
   }
 
-  void apply(Index index, ByteView command) {
+  // The topic that is new or has changed; null: none has.
+  const TopicView* apply(Index index, ByteView command) {
     const replica::CatalogChange change = catalog_.apply(index, command);
     if (change.nodes) take_nodes();
-    if (change.topic.empty()) return;
+    if (change.topic.empty()) return nullptr;
     if (change.removed) {
       views_.erase(change.topic);
-    } else {
-      view_topic(*catalog_.find(std::string_view(change.topic)));
+      return nullptr;
     }
+    view_topic(*catalog_.find(std::string_view(change.topic)));
+    return find(std::string_view(change.topic));
   }
   [[nodiscard]] Status load(ByteView state) {
     Status status = catalog_.load(state);
