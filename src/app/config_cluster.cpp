@@ -116,6 +116,11 @@ void check_nodes(const Config& config, Problems& problems) {
                     "or add it to the list",
                     config.node.id.value(), ids));
   }
+  if (cluster.join && cluster.nodes.size() == 1) {
+    problems.push_back(
+        "cluster.join = true, but cluster.nodes lists this node only: list the nodes of the cluster to join, "
+        "too");
+  }
   check_addresses(cluster, problems);
 }
 

@@ -131,9 +131,12 @@ ConfigKey advertise_key() {
 }
 
 ConfigKey nodes_key() {
-  ConfigKey key{.path = "cluster.nodes",
-                .kind = KeyKind::node_list,
-                .meaning = "All nodes of the cluster, this one too; the same list on every node."};
+  ConfigKey key{
+      .path = "cluster.nodes",
+      .kind = KeyKind::node_list,
+      .meaning =
+          "All nodes of the cluster, this one too; the same list on every node. Once esctl node has changed "
+          "the nodes, what the cluster remembers counts instead."};
   key.get_text = [](const Config& config) {
     std::string text;
     for (const ClusterNode& node : config.cluster.nodes) {
@@ -182,6 +185,10 @@ void add_node_keys(std::vector<ConfigKey>& keys) {
   keys.push_back(
       text(ESC_KEY(cluster.secret_file), "File that holds the secret, instead of cluster.secret."));
   keys.push_back(nodes_key());
+  keys.push_back(
+      number(ESC_KEY(cluster.join), KeyKind::boolean, 0, 1,
+             "This node joins a cluster that exists (esctl node add) and never founds one. Without effect "
+             "once it has."));
   keys.push_back(listen_key());
   keys.push_back(advertise_key());
 }
@@ -217,7 +224,7 @@ void add_core_keys(std::vector<ConfigKey>& keys) {
       cpu_list(ESC_KEY(tuning.cpu_list), "CPUs of the data cores, such as \"2-5\"; empty: chosen."));
   keys.push_back(cpu_list(ESC_KEY(tuning.housekeeping_cpu_list), "CPUs of everything else; empty: chosen."));
   keys.push_back(duration(ESC_KEY(tuning.retention_check_interval_ms), kMillisecond, 100, 3'600'000,
-                          "How often retention looks for segments to drop."));
+                          "How often retention and compaction look for segments to drop or to rewrite."));
 }
 
 void add_memory_keys(std::vector<ConfigKey>& keys) {
@@ -253,6 +260,12 @@ void add_log_keys(std::vector<ConfigKey>& keys) {
                           "Longest time between checkpoints of a group that has changed."));
   keys.push_back(number(ESC_KEY(tuning.checkpoint.bytes), KeyKind::size, 1 * kMi, 1 * kTi,
                         "A checkpoint starts when this much was applied since the last."));
+  keys.push_back(
+      number(ESC_KEY(tuning.compaction.bytes_per_second), KeyKind::size, 64 * kKi, 1 * kTi,
+             "What compaction of a group reads, writes and unpacks, so that clients do not notice."));
+  keys.push_back(
+      number(ESC_KEY(tuning.compaction.memory_bytes), KeyKind::size, 64 * kKi, 16 * kGi,
+             "Keys that compaction holds, 32 bytes each, while it runs; more take several passes."));
 }
 
 void add_raft_keys(std::vector<ConfigKey>& keys) {

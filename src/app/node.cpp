@@ -111,7 +111,10 @@ shard::ShardOptions shard_options(const Config& config, const NodeIdentity& iden
 
   replica::GroupOptions& group = options.group;
   group.node = config.node.id;
-  for (const ClusterNode& node : config.cluster.nodes) group.members.voters.push_back(node.id);
+  // Who joins founds nothing: without voters to be it waits for a cluster's word.
+  for (const ClusterNode& node : config.cluster.nodes) {
+    if (!config.cluster.join) group.members.voters.push_back(node.id);
+  }
   group.timeouts = {.heartbeat_interval = Nanos{tuning.raft.heartbeat_ms} * kMillisecond,
                     .election_timeout_min = Nanos{tuning.raft.election_min_ms} * kMillisecond,
                     .election_timeout_max = Nanos{tuning.raft.election_max_ms} * kMillisecond,
@@ -122,6 +125,8 @@ shard::ShardOptions shard_options(const Config& config, const NodeIdentity& iden
   group.batch_delay = Nanos{tuning.batch.delay_us} * kMicrosecond;
   group.checkpoint_interval = Nanos{tuning.checkpoint.interval_ms} * kMillisecond;
   group.checkpoint_bytes = tuning.checkpoint.bytes;
+  group.compaction_bytes_per_second = tuning.compaction.bytes_per_second;
+  group.compaction_memory_bytes = tuning.compaction.memory_bytes;
   group.retention_interval = Nanos{tuning.retention_check_interval_ms} * kMillisecond;
   group.fail_frame_after = injected_fault();
   group.wal.cluster_id = identity.cluster_number;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "compaction_metrics.h"
 #include "connection.h"
 #include "controller.h"
 #include "coordinators.h"
@@ -44,6 +45,16 @@ BrokerMetrics::BrokerMetrics(obs::Scope& scope)
           scope.gauge("esc_dedup_evicted_ids",
                       "Event ids forgotten before the end of their window, for dedup.window.bytes")),
       dedup_file_reads(scope.gauge("esc_dedup_file_reads", "Blocks of event ids read from files")),
+      compactions(scope.gauge("esc_compactions", "Compactions that were finished, of all replicas here")),
+      compacted_segments(scope.gauge("esc_compaction_segments", "Segments that they have replaced")),
+      compaction_bytes_before(
+          scope.gauge("esc_compaction_bytes_before", "Bytes of the segments that they have replaced")),
+      compaction_bytes_after(
+          scope.gauge("esc_compaction_bytes_after", "Bytes of the segments that they have written")),
+      compaction_records_removed(
+          scope.gauge("esc_compaction_records_removed", "Records that they have removed")),
+      compaction_seconds(
+          scope.gauge("esc_compaction_seconds", "Seconds that they have taken, pauses included")),
       fetched_bytes(scope.counter("esc_fetched_bytes_total", "Bytes of record batches sent to consumers")),
       protocol_errors(scope.counter("esc_protocol_errors_total", "Requests that could not be understood")),
       evictions(scope.counter("esc_evictions_total", "Clients closed for holding memory without progress")),
@@ -70,6 +81,7 @@ Broker::Broker(io::Env env, obs::LogSource log, obs::Scope& metrics, const Broke
       coordinators_(std::make_unique<Coordinators>(*this)),
       producer_ids_(std::make_unique<ProducerIds>(*this)),
       event_ids_(std::make_unique<EventIds>(*this)),
+      compaction_metrics_(std::make_unique<CompactionMetrics>(*this)),
       loan_references_(options.receive_buffers, 0) {
   started_at_ = env_.clock.now();
   connection_store_.reserve(1024);
@@ -286,6 +298,7 @@ void Broker::await_replicas(ProduceCall& call) {
 std::uint32_t Broker::do_work(Nanos now) {
   std::uint32_t work = controller_->do_work(now) + coordinators_->do_work(now) + producer_ids_->do_work(now);
   event_ids_->do_work(now);
+  compaction_metrics_->do_work(now);
   while (!finishing_.empty()) {
     auto& call = static_cast<FetchCall&>(finishing_.pop_front());
     for (replica::FetchWaiter& waiter : call.waiters) {

@@ -28,7 +28,7 @@ struct Controller::Broadcast {
 };
 
 Controller::Controller(Broker& broker)
-    : broker_(broker), reconciler_(broker), watch_(broker.options().node) {}
+    : broker_(broker), reconciler_(broker), watch_(broker.options().node), node_admin_(broker) {}
 
 Controller::~Controller() {
   while (!queue_.empty()) queue_.pop_front();
@@ -66,6 +66,7 @@ void Controller::start() {
   ESC_ASSERT(!live_);
   live_ = true;
   started_at_ = broker_.env().clock.now();
+  compare_nodes();
   Change all{master_.applied(), {}, true};
   master_.save(all.bytes);
   broadcast(std::move(all));
@@ -115,6 +116,7 @@ std::uint32_t Controller::do_work(Nanos now) {
     broker_.router().reply(call);
     ++work;
   }
+  if (live_) work += node_admin_.do_work(now, master_, finished_);
   return work + advance_queue();
 }
 
@@ -386,8 +388,16 @@ void Controller::announce_leader(GroupId group, NodeId leader, Term term) {
 void Controller::on_partition(GroupId, replica::Partition& partition) {
   if (partition.deleted()) return;
   if (const TopicView* view = broker_.directory().find(partition.identity().topic_id)) {
-    partition.set_retention({view->settings.retention_ms, view->settings.retention_bytes});
-    partition.set_log_append_time(view->settings.log_append_time);
+    apply_to(view->settings, partition);
+  }
+}
+
+// Every member compacts on its own, so not only the leader's partitions must know the topic's settings.
+void Controller::tell_partitions(const TopicView& view) {
+  for (const replica::PartitionAssignment& assignment : view.topic->partitions) {
+    replica::Group* const group = broker_.group(assignment.group);
+    replica::Partition* const partition = group == nullptr ? nullptr : group->find(assignment.id);
+    if (partition != nullptr) apply_to(view.settings, *partition);
   }
 }
 
@@ -396,12 +406,56 @@ void Controller::receive(BroadcastCall& call) {
   if (change.whole) {
     const Status status = broker_.directory().load(change.bytes);
     ESC_ASSERT_MSG(status.has_value(), "the directory that this process encoded decodes");
-  } else {
-    broker_.directory().apply(change.index, change.bytes);
+    for (const auto& [name, view] : broker_.directory().topics()) tell_partitions(view);
+  } else if (const TopicView* view = broker_.directory().apply(change.index, change.bytes)) {
+    tell_partitions(*view);
   }
+  adopt_nodes();
   reconciler_.directory_changed();
   call.version = reconciler_.version();
   received_.push_back(&call);
+}
+
+// --- nodes ----------------------------------------------------------------------------------------------
+
+// The groups of this core are told of other nodes.
+void Controller::adopt_nodes() {
+  if (broker_.directory().nodes_version() == nodes_version_) return;
+  nodes_version_ = broker_.directory().nodes_version();
+  const replica::NodeList& nodes = broker_.directory().catalog().nodes();
+  for (std::uint32_t id = 0; id < broker_.options().groups; ++id) {
+    if (replica::Group* group = broker_.group(GroupId(id))) group->set_nodes(nodes);
+  }
+  const replica::NodeRecord* own = nodes.find(broker_.options().node);
+  if (broker_.router().self() != broker_.core_of(GroupId(0)) || (own != nullptr && !own->leaving)) return;
+  broker_.log().error(own != nullptr ? "node_leaves" : "node_removed",
+                      {{"node", broker_.options().node},
+                       {"cause", own != nullptr ? "this node is being removed from the cluster"
+                                                : "this node was removed from the cluster"},
+                       {"fix",
+                        "stop it when esctl node list names it no more; to take it in again: esctl node "
+                        "add"}});
+}
+
+// Once, at the start: what the log says counts, whatever is in the file.
+void Controller::compare_nodes() {
+  if (master_.nodes().nodes.empty()) return;
+  const auto list = [](const std::vector<replica::NodeRecord>& nodes) {
+    std::string text;
+    for (const replica::NodeRecord& node : nodes) {
+      text += (text.empty() ? "" : " ") + std::to_string(node.node.value()) + "=" + node.peer_host + ":" +
+              std::to_string(node.peer_port) + "/" + node.host + ":" + std::to_string(node.port);
+    }
+    return text;
+  };
+  const std::string configured = list(broker_.options().nodes);
+  const std::string in_force = list(master_.nodes().nodes);
+  if (configured == in_force) return;
+  broker_.log().warn("nodes_differ",
+                     {{"configured", std::string_view(configured)},
+                      {"in_force", std::string_view(in_force)},
+                      {"cause", "esctl node has changed the nodes; what the cluster remembers counts"},
+                      {"fix", "nothing; write cluster.nodes anew when the file is changed next"}});
 }
 
 }  // namespace esc::broker

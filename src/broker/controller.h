@@ -16,6 +16,7 @@
 
 #include "esc/broker/broker.h"
 #include "esc/wire/error_code.h"
+#include "node_admin.h"
 #include "node_watch.h"
 #include "reconciler.h"
 
@@ -69,6 +70,7 @@ class Controller {
   [[nodiscard]] bool ready() const { return ready_; }
   [[nodiscard]] Nanos started_at() const { return started_at_; }
   void enqueue(AdminCall& call) { queue_.push_back(call); }
+  [[nodiscard]] NodeAdmin& node_admin() { return node_admin_; }
   // A message of another node's controller.
   void on_service(NodeId from, peer::Service service, ByteView payload);
 
@@ -88,9 +90,12 @@ class Controller {
   };
 
   void broadcast(Change change);
+  void tell_partitions(const TopicView& view);
   void receive(BroadcastCall& call);
   void broadcast_done(BroadcastCall& call);
   void watch_nodes(Nanos now);
+  void adopt_nodes();
+  void compare_nodes();
   std::uint32_t advance_queue();
   [[nodiscard]] bool propose(AdminCall& call);
   void refuse_rest(AdminCall& call);
@@ -105,7 +110,9 @@ class Controller {
   replica::Catalog master_;
   Reconciler reconciler_;
   NodeWatch watch_;
-  std::vector<NodeId> watched_;  // kept for its memory
+  NodeAdmin node_admin_;
+  std::uint64_t nodes_version_ = 0;  // of the directory, as this core's groups know it
+  std::vector<NodeId> watched_;      // kept for its memory
   Nanos next_watch_ = 0;
   bool live_ = false;
   bool ready_ = false;

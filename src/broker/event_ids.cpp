@@ -60,6 +60,20 @@ wire::BatchVerdict EventIds::read_item(ProduceItem& item, std::span<dedup::Id> i
   return {};
 }
 
+wire::BatchVerdict EventIds::validate_keyed(const wire::NullableBytes& records,
+                                            wire::ProduceBatchLimits limits) {
+  limits.compacted = true;
+  if (plain_.empty()) plain_.resize(kPlainBytesFirst);
+  for (;;) {
+    limits.decompression_scratch = plain_;
+    const wire::BatchVerdict verdict = wire::validate_produce_batch(records, limits);
+    const bool no_room = verdict.code == wire::ErrorCode::message_too_large && records.has_value() &&
+                         records->size() <= limits.batch_bytes_max;
+    if (!no_room || plain_.size() >= replica::kBatchPlainBytesMax) return verdict;
+    plain_.resize(plain_.size() * 2);
+  }
+}
+
 void EventIds::do_work(Nanos now) {
   if (now < next_metrics_) return;
   next_metrics_ = now + kMetricsEvery;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "esc/broker/broker.h"
+#include "esc/wire/record_batch.h"
 #include "produce_call.h"
 
 namespace esc::broker {
@@ -19,6 +20,9 @@ class EventIds {
   // Checks the records of all items whose topic drops duplicates (ProduceItem::dedup) and reads their ids. An
   // item whose records are not sound gets an error code. False: no memory.
   [[nodiscard]] bool read(Request& request, std::span<ProduceItem> items);
+  // validate_produce_batch() for a topic whose records must have keys, compressed ones too.
+  [[nodiscard]] wire::BatchVerdict validate_keyed(const wire::NullableBytes& records,
+                                                  wire::ProduceBatchLimits limits);
   // Brings the metrics up to date from time to time.
   void do_work(Nanos now);
 

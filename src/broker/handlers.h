@@ -68,6 +68,7 @@ void handle_describe_groups(Broker& broker, Request& request);
 void handle_list_groups(Broker& broker, Request& request);
 void handle_delete_groups(Broker& broker, Request& request);
 void handle_group_lag(Broker& broker, Request& request);
+void handle_alter_nodes(Broker& broker, Request& request);
 void handle_describe_nodes(Broker& broker, Request& request);
 void handle_describe_cluster(Broker& broker, Request& request);
 void handle_alter_configs(Broker& broker, Request& request);

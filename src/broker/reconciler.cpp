@@ -67,8 +67,7 @@ void Reconciler::plan(replica::Group& group, GroupState& state) const {
       if (assignment.group != group.id()) continue;
       wanted[assignment.id.value()] = true;
       if (replica::Partition* partition = group.find(assignment.id)) {
-        partition->set_retention({view.settings.retention_ms, view.settings.retention_bytes});
-        partition->set_log_append_time(view.settings.log_append_time);
+        apply_to(view.settings, *partition);
       } else if (assignment.id > newest) {
         Work& work = state.work.emplace_back();
         work.create = true;

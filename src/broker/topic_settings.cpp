@@ -14,6 +14,8 @@ constexpr std::int64_t kMax = std::numeric_limits<std::int64_t>::max();
 // Times within a slice of the window are kept in 32 bits of milliseconds.
 constexpr std::int64_t kDedupWindowMsMax = std::int64_t{90} * 24 * 3600 * 1000;
 constexpr std::string_view kDedupId = "dedup.id";
+constexpr std::string_view kCleanupPolicy = "cleanup.policy";
+constexpr std::string_view kDirtyRatio = "min.cleanable.dirty.ratio";
 constexpr std::string_view kHeaderPrefix = "header:";
 
 struct NumberKey {
@@ -35,9 +37,12 @@ constexpr std::array kNumberKeys = {
               "A segment file is rolled before it would exceed this"},
     NumberKey{"max.message.bytes", &TopicSettings::max_message_bytes, 1024, 1'048'588, ConfigType::int32,
               "Largest record batch, as it arrives (compressed)"},
-    NumberKey{
-        "min.insync.replicas", &TopicSettings::min_insync_replicas, 1, 32, ConfigType::int32,
-        "With acks=all, as many replicas have a record when it is acknowledged; a majority has it anyway"},
+    NumberKey{"min.insync.replicas", &TopicSettings::min_insync_replicas, 1, 32, ConfigType::int32,
+              "With acks=all, so many replicas have what is acknowledged; a majority has it anyway"},
+    NumberKey{"delete.retention.ms", &TopicSettings::delete_retention_ms, 0, kMax / 2, ConfigType::int64,
+              "Compaction keeps a tombstone for so long after it has removed what it deletes"},
+    NumberKey{"min.compaction.lag.ms", &TopicSettings::min_compaction_lag_ms, 0, kMax / 2, ConfigType::int64,
+              "A segment with a record younger than this is not compacted"},
     NumberKey{"dedup.window.ms", &TopicSettings::dedup_window_ms, -1, kDedupWindowMsMax, ConfigType::int64,
               "A record whose event id was committed in this time in the same partition is dropped, and "
               "acknowledged with the offset of the original; -1 or 0 keeps all"},
@@ -56,7 +61,6 @@ struct FixedKey {
 };
 // Keys whose only supported value is what the server does anyway.
 constexpr std::array kFixedKeys = {
-    FixedKey{"cleanup.policy", "delete", ConfigType::list, "Old segments are deleted"},
     FixedKey{"compression.type", "producer", ConfigType::string,
              "Batches are stored as the producer compressed them"},
     FixedKey{"unclean.leader.election.enable", "false", ConfigType::boolean,
@@ -96,7 +100,64 @@ Status set_dedup_id(TopicSettings& settings, std::string_view value) {
   return {};
 }
 
+// Words in any order, as Kafka takes them.
+Status set_cleanup_policy(TopicSettings& settings, std::string_view value) {
+  bool deletes = false;
+  bool compacts = false;
+  for (std::string_view rest = value;;) {
+    const std::size_t comma = rest.find(',');
+    std::string_view word = rest.substr(0, comma);
+    while (word.starts_with(' ')) word.remove_prefix(1);
+    while (word.ends_with(' ')) word.remove_suffix(1);
+    if (word != "delete" && word != "compact") {
+      return fail(Errc::invalid_argument, "cleanup.policy = " + std::string(value) +
+                                              ": delete, compact or compact,delete is accepted");
+    }
+    (word == "delete" ? deletes : compacts) = true;
+    if (comma == std::string_view::npos) break;
+    rest.remove_prefix(comma + 1);
+  }
+  settings.cleanup_delete = deletes;
+  settings.cleanup_compact = compacts;
+  return {};
+}
+
+std::string_view cleanup_policy(const TopicSettings& settings) {
+  if (!settings.cleanup_compact) return "delete";
+  return settings.cleanup_delete ? "compact,delete" : "compact";
+}
+
+Status set_dirty_ratio(TopicSettings& settings, std::string_view value) {
+  double ratio = 0;
+  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), ratio);
+  if (error != std::errc{} || end != value.data() + value.size() || !(ratio >= 0 && ratio <= 1)) {
+    return fail(Errc::invalid_argument,
+                std::string(kDirtyRatio) + " = " + std::string(value) + ": a number from 0 to 1 is accepted");
+  }
+  settings.min_cleanable_dirty_ratio = ratio;
+  return {};
+}
+
+std::string shortest(double value) {
+  std::array<char, 32> text;
+  const auto [end, error] = std::to_chars(text.data(), text.data() + text.size(), value);
+  return {text.data(), error == std::errc{} ? end : text.data()};
+}
+
 }  // namespace
+
+void apply_to(const TopicSettings& settings, replica::Partition& partition) {
+  const bool deletes = settings.cleanup_delete;
+  partition.set_retention({deletes ? settings.retention_ms : -1, deletes ? settings.retention_bytes : -1});
+  partition.set_log_append_time(settings.log_append_time);
+  std::optional<store::CompactionRules> rules;
+  if (settings.cleanup_compact) {
+    rules = {.delete_retention_ms = settings.delete_retention_ms,
+             .min_lag_ms = settings.min_compaction_lag_ms,
+             .dirty_permille = static_cast<std::uint32_t>(settings.min_cleanable_dirty_ratio * 1000)};
+  }
+  partition.set_compaction(rules);
+}
 
 Status apply_override(TopicSettings& settings, std::string_view key, std::string_view value) {
   for (const NumberKey& known : kNumberKeys) {
@@ -121,6 +182,8 @@ Status apply_override(TopicSettings& settings, std::string_view key, std::string
     return {};
   }
   if (key == kDedupId) return set_dedup_id(settings, value);
+  if (key == kCleanupPolicy) return set_cleanup_policy(settings, value);
+  if (key == kDirtyRatio) return set_dirty_ratio(settings, value);
   for (const FixedKey& known : kFixedKeys) {
     if (known.key != key) continue;
     if (value == known.value) return {};
@@ -192,6 +255,11 @@ std::vector<ConfigDescription> describe(const TopicSettings& settings) {
   }
   all.push_back({kDedupId, settings.dedup_id, ConfigType::string, false,
                  "Where a record's event id is: header:NAME, or key"});
+  all.push_back(
+      {kCleanupPolicy, std::string(cleanup_policy(settings)), ConfigType::list, false,
+       "Old segments are deleted, or of sealed segments the newest record of each key is kept, or both"});
+  all.push_back({kDirtyRatio, shortest(settings.min_cleanable_dirty_ratio), ConfigType::real, false,
+                 "Sealed segments are compacted when so much of them has not been yet"});
   for (const FixedKey& known : kFixedKeys) {
     all.push_back({known.key, std::string(known.value), known.type, true, known.documentation});
   }

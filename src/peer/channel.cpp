@@ -156,7 +156,8 @@ void Links::Channel::handle_challenge() {
     if (challenge_.refusal == Refusal::version)
       detail = "it speaks " + std::to_string(challenge_.version_min) + " to " +
                std::to_string(challenge_.version_max);
-    links_.log_refusal(peer_, peer_->address.node, challenge_.refusal, true, detail);
+    const bool asked = challenge_.refusal == Refusal::direction && !links_.dials(peer_->address.node);
+    if (!asked) links_.log_refusal(peer_, peer_->address.node, challenge_.refusal, true, detail);
     return close(Errc::closed);
   }
   if (sending_) return fail_handshake("an answer before the Hello was sent");

@@ -22,8 +22,8 @@ struct Links::Peer {
   Channel* active = nullptr;    // up, or was until it closes
   Channel* next = nullptr;      // ready
   Channel* dialling = nullptr;  // connecting or hello_sent
-  Nanos retry_at = 0;
-  std::uint32_t attempts = 0;  // dialled in vain since the last link that lasted
+  Nanos retry_at = 0;           // of the node that does not dial: to ask
+  std::uint32_t attempts = 0;   // dialled in vain since the last link that lasted
   Nanos up_since = 0;
   bool removed = false;
   obs::LogLimiter refusal_limiter{.burst = 1, .interval = 10 * kSecond};

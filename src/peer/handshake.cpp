@@ -43,7 +43,7 @@ bool zero(ByteView bytes) {
 }
 
 std::optional<Refusal> refusal_of(std::uint16_t value) {
-  if (value > static_cast<std::uint16_t>(Refusal::busy)) return std::nullopt;
+  if (value > static_cast<std::uint16_t>(Refusal::removed)) return std::nullopt;
   return static_cast<Refusal>(value);
 }
 
@@ -70,6 +70,7 @@ std::string_view cause(Refusal refusal) {
     case Refusal::wrong_group: return "the node has no such group";
     case Refusal::direction: return "the node with the lower id dials, not the other one";
     case Refusal::busy: return "the node is shutting down or has too many handshakes going on";
+    case Refusal::removed: return "the dialling node was removed from the cluster";
   }
   return "unknown";
 }
@@ -81,11 +82,14 @@ std::string_view fix(Refusal refusal) {
     case Refusal::cluster:
       return "set the same cluster.id on all nodes, or correct the peer addresses in cluster.nodes";
     case Refusal::secret: return "set the same cluster.secret on all nodes";
-    case Refusal::unknown_node: return "add the node to cluster.nodes on every node";
+    case Refusal::unknown_node:
+      return "add the node: esctl node add; of a cluster that is being founded: the same cluster.nodes on "
+             "every node";
     case Refusal::wrong_node: return "correct the peer addresses and ids in cluster.nodes";
     case Refusal::wrong_group: return "set the same number of groups on all nodes";
     case Refusal::direction: return "give every node its own node.id, the same in every cluster.nodes";
     case Refusal::busy: return "nothing; it is tried again";
+    case Refusal::removed: return "stop the removed node; to take it in again: esctl node add";
   }
   return "nothing";
 }

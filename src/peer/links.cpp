@@ -29,6 +29,7 @@ Links::Links(io::Env env, obs::LogSource log, LinkOptions options, LinkHandler& 
   ESC_ASSERT(options_.retry_min > 0 && options_.retry_min <= options_.retry_max);
   pieces_.reserve(kMessagesPerSend + kPiecesPerSend);
   channels_.reserve(kChannelsMax);
+  stranger_limiter_.burst = 1;  // a node that was removed comes again and again
 }
 
 Links::~Links() = default;
@@ -75,7 +76,7 @@ void Links::set_peer(const PeerAddress& address) {
   if (peer->address == address) return;
   peer->address = address;
   peer->attempts = 0;
-  peer->retry_at = 0;
+  if (dials(address.node)) peer->retry_at = 0;
   // Where the other side dials, its address does not matter here.
   if (dials(address.node)) close_channels(*peer, Errc::closed);
 }
@@ -105,9 +106,13 @@ void Links::close(NodeId node, std::string_view why) {
 
 // --- dialling ---
 
+bool Links::connected(const Peer& peer) {
+  return peer.active != nullptr || peer.next != nullptr || peer.dialling != nullptr;
+}
+
 void Links::dial(Peer& peer, Nanos now) {
   ++stats_.dials;
-  peer.retry_at = now + options_.retry_max;  // unless it goes wrong at once
+  peer.retry_at = now + (dials(peer.address.node) ? options_.retry_max : options_.ask_every);
   Channel* const channel = take_channel();
   const Errc result = channel != nullptr ? channel->dial(peer) : Errc::busy;
   if (result == Errc::ok) {
@@ -124,6 +129,10 @@ void Links::dial_later(Peer& peer, bool refused) {
   const Nanos step =
       refused ? options_.retry_max : std::min(options_.retry_max, options_.retry_min << doublings);
   ++peer.attempts;
+  if (!dials(peer.address.node)) {
+    peer.retry_at = env_.clock.now() + options_.ask_every;
+    return;
+  }
   const Nanos jitter = static_cast<Nanos>(env_.prng.below(static_cast<std::uint64_t>(step / 2) + 1));
   peer.retry_at = env_.clock.now() + step - jitter;
 }
@@ -137,8 +146,11 @@ std::uint32_t Links::do_work(Nanos now) {
   }
   if (shut_down_) return work;
   for (const auto& peer : peers_) {
-    const bool connected = peer->active != nullptr || peer->next != nullptr || peer->dialling != nullptr;
-    if (connected || peer->removed || !dials(peer->address.node) || now < peer->retry_at) continue;
+    if (connected(*peer) || peer->removed || now < peer->retry_at) continue;
+    if (peer->retry_at == 0 && !dials(peer->address.node)) {
+      peer->retry_at = now + options_.ask_after;
+      continue;
+    }
     ++work;
     dial(*peer, now);
   }
@@ -158,9 +170,7 @@ Nanos Links::next_deadline() const {
   for (const auto& channel : channels_) deadline = std::min(deadline, channel->deadline());
   if (shut_down_) return deadline;
   for (const auto& peer : peers_) {
-    const bool connected = peer->active != nullptr || peer->next != nullptr || peer->dialling != nullptr;
-    if (!connected && !peer->removed && dials(peer->address.node))
-      deadline = std::min(deadline, peer->retry_at);
+    if (!connected(*peer) && !peer->removed) deadline = std::min(deadline, peer->retry_at);
   }
   return deadline;
 }
@@ -172,6 +182,7 @@ Refusal Links::judge(const Hello& hello) const {
   if (hello.cluster_id != options_.cluster_id) return Refusal::cluster;
   if (hello.to != options_.self) return Refusal::wrong_node;
   if (hello.group != options_.group) return Refusal::wrong_group;
+  if (std::ranges::find(removed_, hello.from) != removed_.end()) return Refusal::removed;
   if (hello.from >= options_.self) return Refusal::direction;
   if (find(hello.from) == nullptr) return Refusal::unknown_node;
   return Refusal::none;
@@ -183,13 +194,19 @@ void Links::accept(const Hello& hello, io::AcceptedSocket socket) {
   Peer* const peer = refusal == Refusal::none ? find(hello.from) : nullptr;
   if (refusal != Refusal::none) {
     ++stats_.handshake_failures;
+    Peer* const known = find(hello.from);
+    if (refusal == Refusal::direction && known != nullptr && !connected(*known)) {
+      // It asks why nobody dials it; it is dialled now.
+      known->retry_at = 0;
+      return refuse_quietly(hello, socket);
+    }
     std::string detail;
     if (refusal == Refusal::version)
       detail = "it speaks " + std::to_string(hello.version_min) + " to " + std::to_string(hello.version_max);
     if (refusal == Refusal::wrong_node) detail = "it looked for node " + std::to_string(hello.to.value());
     if (refusal == Refusal::wrong_group)
       detail = "it looked for group " + std::to_string(hello.group.value());
-    log_refusal(find(hello.from), hello.from, refusal, false, detail);
+    log_refusal(known, hello.from, refusal, false, detail);
   }
   Channel* const channel = take_channel();
   if (channel == nullptr) {
@@ -199,6 +216,12 @@ void Links::accept(const Hello& hello, io::AcceptedSocket socket) {
   // The Net is out of slots: it has closed the socket.
   if (channel->accept(peer, hello, socket, refusal) != Errc::ok)
     log_refusal(peer, hello.from, Refusal::busy, false, {});
+}
+
+void Links::refuse_quietly(const Hello& hello, io::AcceptedSocket socket) {
+  Channel* const channel = take_channel();
+  if (channel == nullptr) return discard_->drop(socket);
+  (void)channel->accept(nullptr, hello, socket, Refusal::direction);
 }
 
 // --- links ---
@@ -241,6 +264,7 @@ void Links::link_down(Peer& peer, Errc reason) {
   ++stats_.links_down;
   if (env_.clock.now() - peer.up_since >= kLasting) peer.attempts = 0;
   dial_later(peer, false);
+  if (!dials(peer.address.node)) peer.retry_at = env_.clock.now() + options_.ask_after;
   log_.info("peer_link_down", {{"group", options_.group}, {"peer", peer.address.node}, {"reason", reason}});
   handler_.on_link_down(peer.address.node, reason);
   try_promote(peer);
@@ -300,6 +324,7 @@ void Links::log_failed_handshake(Peer* peer, NodeId node, std::string_view what)
 }
 
 void Links::log_unreachable(Peer& peer, Errc reason) {
+  if (!dials(peer.address.node)) return;  // it was only to be asked; the other side logs its own attempts
   log_.log_limited(
       peer.unreachable_limiter, obs::Level::warn, "peer_unreachable",
       {{"group", options_.group},

@@ -10,6 +10,7 @@ namespace {
 
 constexpr Nanos kCheckEvery = 20 * kMillisecond;
 constexpr Nanos kReplaceAgainAfter = kSecond;
+constexpr Nanos kHandOverAgainAfter = kSecond;
 constexpr Nanos kHeartbeats = 3;  // whoever has answered none of the last ones is not counted on
 
 }  // namespace
@@ -21,10 +22,47 @@ std::uint32_t Admission::do_work(Nanos now) {
   if (group_.options_.replica_plant == Plant::blank_disk_is_member) return 0;
   const raft::Core& core = *group_.core_;
   if (core.configurations().current_index() > core.commit_index() || core.configurations().full()) return 0;
+  if (dismiss(now)) return 1;
   for (const peer::PeerAddress& peer : group_.options_.peers) {
-    if (peer.node != group_.options_.node && judge(peer.node, now)) return 1;
+    if (peer.node != group_.options_.node && stays(peer.node) && judge(peer.node, now)) return 1;
   }
   return 0;
+}
+
+// As long as the log has no nodes the configured ones are all there are: nobody leaves.
+bool Admission::stays(NodeId node) const {
+  if (group_.nodes_.nodes.empty()) return true;
+  const NodeRecord* record = group_.nodes_.find(node);
+  return record != nullptr && !record->leaving;
+}
+
+bool Admission::dismiss(Nanos now) {
+  const NodeId self = group_.options_.node;
+  if (!stays(self)) return step_aside(now);
+  const raft::Configuration& members = group_.core_->configuration();
+  for (const raft::MemberIncarnation& member : members.incarnations) {
+    if (stays(member.node)) continue;
+    if (members.is_voter(member.node) && !majority_without(member.node, now)) {
+      group_.log_.log_limited(wait_limiter_, obs::Level::warn, "member_waits",
+                              {{"group", group_.options_.id},
+                               {"node", member.node},
+                               {"cause", "it is to leave, and no majority of the other voters is heard from"},
+                               {"fix", "start the other nodes"}});
+      return false;
+    }
+    return propose({raft::ChangeKind::remove, member.node, {}}, "it leaves the cluster", "it is no member");
+  }
+  return false;
+}
+
+bool Admission::step_aside(Nanos now) {
+  if (now < step_aside_at_) return false;
+  step_aside_at_ = now + kHandOverAgainAfter;
+  group_.log_.info(
+      "leadership_offered",
+      {{"group", group_.options_.id}, {"to", NodeId(0)}, {"why", "this node leaves the cluster"}});
+  if (group_.core_->transfer_leadership(NodeId(0), group_.effects_)) group_.handle_effects();
+  return true;
 }
 
 bool Admission::judge(NodeId node, Nanos now) {
@@ -32,8 +70,8 @@ bool Admission::judge(NodeId node, Nanos now) {
   const raft::Incarnation seen(group_.links_->incarnation(node));
   if (seen == raft::Incarnation(0)) return false;
   if (!members.contains(node)) {
-    return propose({raft::ChangeKind::add_learner, node, seen}, "it is configured and no member yet",
-                   "it gets the log, then becomes a voter");
+    return propose({raft::ChangeKind::add_learner, node, seen},
+                   "it is a node of the cluster and no member yet", "it gets the log, then becomes a voter");
   }
   if (members.incarnation_of(node) != seen) {
     if (node == replaced_last_ && now - replaced_at_ < kReplaceAgainAfter) return false;

@@ -4,6 +4,8 @@
 //   seen under another incarnation -> learner under the new one (its old self votes no more) -> fed from the
 //   log or by snapshot -> has what was committed before it came -> voter
 //
+// A node that is to leave (nodes of group 0's log) is taken out; when it leads, it hands over first.
+//
 // A change waits until the one before is committed, the leader's term has committed something, and a majority
 // of the voters that it leaves is heard from. Threading: the group's core.
 #pragma once
@@ -25,6 +27,10 @@ class Admission {
   std::uint32_t do_work(Nanos now);
 
  private:
+  // Members that are no nodes of the cluster any more. Whether something was done.
+  bool dismiss(Nanos now);
+  [[nodiscard]] bool stays(NodeId node) const;
+  bool step_aside(Nanos now);
   // Whether something was proposed: one change at a time.
   bool judge(NodeId node, Nanos now);
   bool propose(const raft::ConfigurationChange& change, std::string_view cause, std::string_view next);
@@ -35,6 +41,7 @@ class Admission {
   Nanos next_check_ = 0;
   NodeId replaced_last_;  // not again at once: two processes may claim one id
   Nanos replaced_at_ = 0;
+  Nanos step_aside_at_ = 0;
   obs::LogLimiter wait_limiter_{.burst = 1, .interval = 10 * kSecond};
 };
 

@@ -11,12 +11,15 @@ enum class Command : std::uint8_t {
   create_topic = 1,
   delete_topic = 2,
   add_partitions = 3,
-  set_overrides = 4
+  set_overrides = 4,
+  set_nodes = 5
 };
 
 using Overrides = std::vector<std::pair<std::string, std::string>>;
 
+// Version 1 knows no nodes; it is still written as long as there are none.
 constexpr std::uint32_t kStateVersion = 1;
+constexpr std::uint32_t kStateVersionWithNodes = 2;
 
 void put_assignments(ByteWriter& writer, const std::vector<PartitionAssignment>& assignments) {
   writer.number(static_cast<std::uint32_t>(assignments.size()));
@@ -78,6 +81,46 @@ Topic get_topic(ByteReader& reader) {
 }
 
 }  // namespace
+
+void encode(const NodeList& list, ByteWriter& writer) {
+  writer.number(static_cast<std::uint32_t>(list.nodes.size()));
+  for (const NodeRecord& record : list.nodes) {
+    writer.number(record.node.value());
+    writer.text(record.host);
+    writer.number(record.port);
+    writer.text(record.peer_host);
+    writer.number(record.peer_port);
+    writer.text(record.rack);
+    writer.number(static_cast<std::uint8_t>(record.leaving ? 1 : 0));
+  }
+  writer.number(static_cast<std::uint32_t>(list.removed.size()));
+  for (const NodeId node : list.removed) writer.number(node.value());
+}
+
+NodeList decode_node_list(ByteReader& reader) {
+  NodeList list;
+  const std::uint32_t nodes = reader.count(21);
+  for (std::uint32_t i = 0; i < nodes && !reader.failed(); ++i) {
+    NodeRecord& record = list.nodes.emplace_back();
+    record.node = NodeId(reader.number<std::uint32_t>());
+    record.host = reader.text();
+    record.port = reader.number<std::uint16_t>();
+    record.peer_host = reader.text();
+    record.peer_port = reader.number<std::uint16_t>();
+    record.rack = reader.text();
+    record.leaving = reader.number<std::uint8_t>() != 0;
+  }
+  const std::uint32_t removed = reader.count(4);
+  for (std::uint32_t i = 0; i < removed && !reader.failed(); ++i)
+    list.removed.emplace_back(reader.number<std::uint32_t>());
+  return list;
+}
+
+void Catalog::encode_set_nodes(const NodeList& nodes, std::vector<std::byte>& out) {
+  ByteWriter writer(out);
+  writer.number(static_cast<std::uint8_t>(Command::set_nodes));
+  encode(nodes, writer);
+}
 
 void Catalog::encode_create_topic(const Topic& topic, std::vector<std::byte>& out) {
   ByteWriter writer(out);
@@ -161,6 +204,11 @@ CatalogChange Catalog::apply(Index index, ByteView command) {
       topics_.find(name->second)->second.overrides = std::move(overrides);
       break;
     }
+    case Command::set_nodes: {
+      nodes_ = decode_node_list(reader);
+      change.nodes = true;
+      break;
+    }
   }
   ESC_ASSERT_MSG(reader.at_end(), "a committed metadata command decodes");
   return change;
@@ -168,18 +216,20 @@ CatalogChange Catalog::apply(Index index, ByteView command) {
 
 void Catalog::save(std::vector<std::byte>& out) const {
   ByteWriter writer(out);
-  writer.number(kStateVersion);
+  writer.number(nodes_.nodes.empty() ? kStateVersion : kStateVersionWithNodes);
   writer.number(applied_.value());
   writer.number(next_partition_id_.value());
   writer.number(static_cast<std::uint32_t>(topics_.size()));
   for (const auto& [name, topic] : topics_) put_topic(writer, topic);
+  if (!nodes_.nodes.empty()) encode(nodes_, writer);
 }
 
 Status Catalog::load(ByteView state) {
   ByteReader reader(state);
-  if (const auto version = reader.number<std::uint32_t>(); version != kStateVersion) {
+  const auto version = reader.number<std::uint32_t>();
+  if (version != kStateVersion && version != kStateVersionWithNodes) {
     return fail(Errc::unsupported, "the metadata in the checkpoint has version " + std::to_string(version) +
-                                       ", this build reads version 1: use the build that wrote it");
+                                       ", this build reads versions 1 and 2: use the build that wrote it");
   }
   topics_.clear();
   names_.clear();
@@ -189,6 +239,7 @@ Status Catalog::load(ByteView state) {
   const std::uint32_t topics = reader.count(28);
   for (std::uint32_t i = 0; i < topics && !reader.failed(); ++i) add(get_topic(reader));
   next_partition_id_ = std::max(next_partition_id_, next);
+  nodes_ = version == kStateVersionWithNodes ? decode_node_list(reader) : NodeList{};
   if (!reader.at_end()) return fail(Errc::corruption, "the metadata in the checkpoint does not decode");
   return {};
 }

@@ -9,8 +9,9 @@ namespace esc::replica {
 namespace {
 
 constexpr std::uint64_t kMagic = 0x31544b5043435345;  // "ESCCPKT1"
-constexpr std::uint32_t kVersion = 3;
-constexpr std::uint32_t kVersionMin = 2;  // without the memory of partitions, producer ids, incarnations
+constexpr std::uint32_t kVersion = 4;
+constexpr std::uint32_t kVersionUncompacted = 3;  // without what compaction leaves
+constexpr std::uint32_t kVersionMin = 2;          // nor the memory of partitions, producer ids, incarnations
 constexpr std::size_t kPrefixBytes = 16;
 constexpr std::size_t kPartitionBytesMin = 16 + 4 + 4 + 8 + 4 + 8 + 8 + 4;
 
@@ -26,7 +27,10 @@ void encode_partition(ByteWriter& writer, const CheckpointPartition& partition) 
   for (const auto& segment : partition.state.segments) {
     writer.number(segment.base_offset.value());
     writer.number(segment.bytes);
+    writer.number(segment.generation);
   }
+  writer.number(partition.state.compacted_until.value());
+  writer.number(partition.state.tombstones_until);
   writer.number(partition.memory_through.value());
   writer.blob(partition.memory);
 }
@@ -41,10 +45,17 @@ CheckpointPartition decode_partition(ByteReader& reader, std::uint32_t version) 
   partition.identity.topic = reader.text();
   partition.state.log_start_offset = Offset(reader.number<std::int64_t>());
   partition.state.next_offset = Offset(reader.number<std::int64_t>());
-  const std::uint32_t segments = reader.count(16);
+  const bool compacted = version > kVersionUncompacted;
+  const std::uint32_t segments = reader.count(compacted ? 20 : 16);
   for (std::uint32_t i = 0; i < segments; ++i) {
-    const Offset base(reader.number<std::int64_t>());
-    partition.state.segments.push_back({base, reader.number<std::uint64_t>()});
+    store::PartitionState::Segment& segment = partition.state.segments.emplace_back();
+    segment.base_offset = Offset(reader.number<std::int64_t>());
+    segment.bytes = reader.number<std::uint64_t>();
+    if (compacted) segment.generation = reader.number<std::uint32_t>();
+  }
+  if (compacted) {
+    partition.state.compacted_until = Offset(reader.number<std::int64_t>());
+    partition.state.tombstones_until = reader.number<std::int64_t>();
   }
   if (version == kVersionMin) return partition;
   partition.memory_through = Index(reader.number<std::uint64_t>());
@@ -131,7 +142,7 @@ Result<Checkpoint> decode_checkpoint(ByteView bytes, const std::string& path) {
   const auto version = reader.number<std::uint32_t>();
   if (version < kVersionMin || version > kVersion) {
     return fail(Errc::unsupported, "checkpoint " + path + " has format version " + std::to_string(version) +
-                                       ", this build reads versions 2 and 3: use the build that wrote it");
+                                       ", this build reads versions 2 to 4: use the build that wrote it");
   }
   if (reader.number<std::uint32_t>() != checked.size() - kPrefixBytes) return damaged("its length is wrong");
   Checkpoint checkpoint;

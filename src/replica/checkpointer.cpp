@@ -44,7 +44,8 @@ Index Checkpointer::target() const {
 
 bool Checkpointer::due(Nanos now) const {
   if (group_.fetch_ != nullptr && group_.fetch_->holds_state()) return false;
-  if (now < retry_at_ || group_.replaying_ || target() <= group_.checkpointed_) return false;
+  if (now < retry_at_ || group_.replaying_ || target() < group_.checkpointed_) return false;
+  if (target() == group_.checkpointed_ && !group_.files_changed_) return false;
   if (group_.shutting_down_) return !group_.ring_.has_queued() && group_.wal_->in_flight() == 0;
   return now - last_ >= group_.options_.checkpoint_interval ||
          group_.bytes_since_checkpoint_ >= group_.options_.checkpoint_bytes ||
@@ -81,6 +82,7 @@ void Checkpointer::begin(Nanos now) {
   target_ = target();
   target_term_ = group_.core_->log().term_at(target_);
   group_.bytes_since_checkpoint_ = 0;
+  group_.files_changed_ = false;
 }
 
 void Checkpointer::install(Index index, Term term, const raft::Configuration& configuration) {
@@ -192,6 +194,7 @@ void Checkpointer::give_up(Errc code, const char* what) {
   if (code == Errc::no_space) {
     if (group_.fetch_ != nullptr) group_.fetch_->checkpoint_failed();
     retry_at_ = group_.now_ + kRetryAfter;
+    group_.files_changed_ = true;
     group_.log_.warn("checkpoint_delayed", {{"group", group_.options_.id}, {"while", what}, {"cause", code}});
     return;
   }
@@ -203,7 +206,7 @@ void Checkpointer::give_up(Errc code, const char* what) {
 void Checkpointer::finish() {
   phase_ = Phase::idle;
   std::erase_if(group_.creations_, [this](const auto& creation) { return creation.first <= target_; });
-  group_.checkpointed_before_ = group_.checkpointed_;
+  if (target_ != group_.checkpointed_) group_.checkpointed_before_ = group_.checkpointed_;
   group_.checkpointed_ = target_;
   group_.checkpointed_partition_max_ = checkpoint_.partition_max;
   for (const ForgottenIds& ids : forgotten_) group_.deduper_->files().remove(ids.partition, ids.generation);

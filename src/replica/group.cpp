@@ -7,6 +7,7 @@
 #include "admission.h"
 #include "apply_op.h"
 #include "checkpointer.h"
+#include "compactor.h"
 #include "deduper.h"
 #include "esc/dedup/id_block.h"
 #include "esc/wire/record_batch.h"
@@ -34,6 +35,7 @@ Group::Group(io::Env env, obs::LogSource log, const GroupOptions& options, Group
       listener_(listener),
       ring_(options.ring_memory, options.frame_bytes_max),
       checkpointer_(std::make_unique<Checkpointer>(*this)),
+      compactor_(std::make_unique<Compactor>(*this)),
       deduper_(std::make_unique<Deduper>(env.disk, options.data_directory + "/ids")),
       producers_(std::make_unique<ProducerTable>()),
       pending_producers_(std::make_unique<ProducerOverlay>()) {
@@ -353,6 +355,7 @@ std::uint32_t Group::do_work(Nanos now) {
   work += write_segments(now);
   work += checkpointer_->do_work(now);
   work += enforce_retention(now);
+  work += compactor_->do_work(now);
   bury(now);
   if (links_ != nullptr) {
     work += advance_snapshot(now);
@@ -377,6 +380,7 @@ Nanos Group::next_deadline() const {
   }
   if (fetch_ != nullptr)
     deadline = std::min(deadline, std::max(fetch_->next_deadline(), now_ + kMillisecond));
+  deadline = std::min(deadline, std::max(compactor_->next_deadline(), now_ + kMillisecond));
   if (unapplied_bytes_ > 0) deadline = std::min(deadline, now_ + 20 * kMillisecond);
   if (links_ != nullptr) deadline = std::min(deadline, links_->next_deadline());
   return std::min(deadline, std::max(core_->next_deadline(), now_ + kMillisecond));
@@ -392,7 +396,7 @@ void Group::begin_shutdown() {
 
 bool Group::stopped() const {
   if (failed_) return true;
-  if (!deduper_->files().idle()) return false;
+  if (!deduper_->files().idle() || !compactor_->idle()) return false;
   // In the middle of a snapshot the old checkpoint stays: the files are ahead of the log.
   const bool fetching = fetch_ != nullptr && fetch_->holds_state();
   if (fetching && !fetch_->quiet()) return false;

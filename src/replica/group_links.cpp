@@ -84,6 +84,32 @@ void Group::open_links() {
   }
 }
 
+// Senders stay when their node goes: the kernel may still read what they have sent, and ids are few.
+void Group::set_nodes(const NodeList& nodes) {
+  if (links_ == nullptr || nodes.nodes.empty()) return;
+  nodes_ = nodes;
+  std::vector<peer::PeerAddress> peers;
+  for (const NodeRecord& record : nodes.nodes) {
+    if (record.node == options_.node) continue;
+    peers.push_back({record.node, record.peer_host, record.peer_port});
+    if (sender(record.node) == nullptr)
+      senders_.push_back(std::make_unique<PeerSender>(record.node, message_bytes_max()));
+    links_->set_peer(peers.back());
+  }
+  for (const peer::PeerAddress& known : options_.peers) {
+    if (std::ranges::find(peers, known.node, &peer::PeerAddress::node) == peers.end())
+      links_->remove_peer(known.node);
+  }
+  options_.peers = std::move(peers);
+  links_->set_removed(nodes.removed);
+  membership_->set_peers();
+}
+
+bool Group::may_count(NodeId node) const {
+  const raft::Core& core = *core_;
+  return core.configuration().contains(node) || core.configurations().current_index() > core.commit_index();
+}
+
 raft::Incarnation Group::incarnation() const {
   return membership_ != nullptr ? membership_->incarnation() : raft::Incarnation(0);
 }
@@ -257,7 +283,9 @@ void Group::rebalance(Nanos now) {
   const auto found = std::find_if(peers.begin(), peers.end(), [&](const raft::Progress& peer) {
     return peer.node == preferred && peer.state == raft::ProgressState::replicate;
   });
-  const bool fit = preferred != options_.node && found != peers.end() &&
+  const NodeRecord* record = nodes_.find(preferred);
+  const bool leaving = record != nullptr && record->leaving;
+  const bool fit = preferred != options_.node && !leaving && found != peers.end() &&
                    core_->last_index() - found->match <= 1024 + found->inflight.count();
   if (!fit) {
     rebalance_at_ = 0;
@@ -275,7 +303,10 @@ void Group::rebalance(Nanos now) {
 // A node whose disk is full does not lead as long as somebody else can: producers would be refused.
 void Group::judge_fitness(Nanos now) {
   const bool full = no_space_ || wal_->space() == wal::Space::low;
-  core_->set_electable(!full && fetch_ == nullptr && has_room_to_lead());
+  // Who is to leave the cluster votes to the end, but leads no more.
+  const NodeRecord* own = nodes_.find(options_.node);
+  const bool stays = nodes_.nodes.empty() || (own != nullptr && !own->leaving);
+  core_->set_electable(!full && stays && fetch_ == nullptr && has_room_to_lead());
   if (!full) {
     full_since_ = 0;
   } else if (full_since_ == 0) {

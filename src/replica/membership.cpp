@@ -48,8 +48,17 @@ std::optional<MemberStatus> decode_member_status(ByteView bytes) {
 }
 
 Membership::Membership(Group& group) : group_(group), saver_(group.env_.disk) {
-  for (const peer::PeerAddress& peer : group.options_.peers) {
-    if (peer.node != group.options_.node) peers_.push_back({.node = peer.node, .status = {}});
+  set_peers();
+}
+
+void Membership::set_peers() {
+  const std::vector<peer::PeerAddress>& wanted = group_.options_.peers;
+  std::erase_if(peers_, [&](const Peer& peer) {
+    return std::ranges::find(wanted, peer.node, &peer::PeerAddress::node) == wanted.end();
+  });
+  for (const peer::PeerAddress& peer : wanted) {
+    if (peer.node != group_.options_.node && find(peer.node) == nullptr)
+      peers_.push_back({.node = peer.node, .status = {}});
   }
 }
 
@@ -311,7 +320,11 @@ bool Membership::majority_lost() const {
   const auto lost = std::ranges::count_if(
       peers_, [](const Peer& peer) { return peer.heard && peer.status.state == State::lost; });
   const std::size_t all = static_cast<std::size_t>(lost) + (state() == State::lost ? 1 : 0);
-  return 2 * all > group_.options_.members.voters.size();
+  // Who joins knows no voters before it is taken in.
+  const raft::Configuration& known = group_.core_->configuration();
+  const std::size_t voters =
+      known.voters.empty() ? group_.options_.members.voters.size() : known.voters.size();
+  return voters > 0 && 2 * all > voters;
 }
 
 void Membership::log_waiting(Nanos now) {
@@ -344,10 +357,14 @@ void Membership::log_waiting(Nanos now) {
        {"what", std::string_view(what)},
        {"cause", founded
                      ? "the data here are new, the cluster is not: it takes this node in as a learner first"
+                 : group_.options_.members.voters.empty()
+                     ? "cluster.join: this node waits until the cluster takes it in"
                      : "a new cluster begins when all voters of cluster.nodes are there"},
        {"fix", founded
                    ? "see esctl cluster status: a leader and a majority of the old members are needed; the "
                      "leader's log has member_ lines"
+               : group_.options_.members.voters.empty()
+                   ? "esctl node add at the cluster; start its nodes; see peer_ lines"
                    : "start the missing nodes, see their logs for peer_ lines"}});
 }
 

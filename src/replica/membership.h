@@ -56,6 +56,9 @@ class Membership {
   // The configuration before the first entry; without voters when it is not known here.
   [[nodiscard]] raft::Configuration base() const;
 
+  // Those of the group's options: more or fewer than before.
+  void set_peers();
+
   void on_link_up(NodeId peer);
   void on_link_down(NodeId peer);
   void on_status(NodeId from, ByteView payload);

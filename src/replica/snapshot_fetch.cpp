@@ -1,8 +1,10 @@
 #include "snapshot_fetch.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "checkpointer.h"
+#include "compactor.h"
 #include "deduper.h"
 #include "esc/wire/record_batch.h"
 #include "partition_memory.h"
@@ -60,7 +62,7 @@ std::uint32_t SnapshotFetch::do_work(Nanos now) {
       return 1;
     case Phase::draining:
       if (!group_.all_applied() || !group_.checkpointer_->idle() || group_.resetting_ ||
-          group_.repair_->reading())
+          group_.repair_->reading() || !files_are_idle())
         return 0;
       begin_records();
       return 1;
@@ -138,8 +140,20 @@ void SnapshotFetch::begin_records() {
     store::PartitionLog& log = group_.find(record.identity.id)->log();
     const Offset first =
         record.state.segments.empty() ? record.state.next_offset : record.state.segments.front().base_offset;
-    if (log.next_offset() < first) log.skip_to(first);
+    if (log.next_offset() < first) {
+      log.skip_to(first);
+    } else if (log.next_offset() > first && log.next_offset() < record.state.compacted_until) {
+      // What the leader's compaction has removed, tombstones too, may be what deletes something here: a log
+      // that ends within the compacted part is fetched from the beginning.
+      log.start_over(first);
+    }
   }
+}
+
+bool SnapshotFetch::files_are_idle() const {
+  return group_.compactor_->idle() && std::ranges::all_of(group_.partition_list_, [](Partition* partition) {
+           return partition->log().idle();
+         });
 }
 
 // Moves the cursor to a partition that lacks records.
@@ -238,9 +252,7 @@ void SnapshotFetch::on_ids(ByteView payload, std::uint64_t tag) {
   const ByteView entries = message->entries.first(std::min(wanted, message->entries.size()));
   windows_.at(next.partition)->window.load_entries(next.file.generation, entries);
   IdFiles& files = group_.deduper_->files();
-  files.add(next.partition, {.generation = next.file.generation,
-                             .file_offset = std::uint64_t{id_position_} * dedup::kEntryBytes,
-                             .bytes = {entries.begin(), entries.end()}});
+  keep_ids(next, entries);
   id_position_ += static_cast<std::uint32_t>(entries.size() / dedup::kEntryBytes);
   bytes_fetched_ += entries.size();
   not_before_ = group_.now_ + static_cast<Nanos>(entries.size() * static_cast<std::uint64_t>(kSecond) /
@@ -254,6 +266,24 @@ void SnapshotFetch::on_ids(ByteView payload, std::uint64_t tag) {
   writing_ids_ = true;
   files.write([](void* context, Errc code) { static_cast<SnapshotFetch*>(context)->on_ids_written(code); },
               this);
+}
+
+// The message is gone when they are written.
+void SnapshotFetch::keep_ids(const IdFile& file, ByteView entries) {
+  constexpr std::size_t kChunkBytes = dedup::EntryChunk::kEntries * dedup::kEntryBytes;
+  std::uint64_t file_offset = std::uint64_t{id_position_} * dedup::kEntryBytes;
+  while (!entries.empty()) {
+    const ByteView some = entries.first(std::min(kChunkBytes, entries.size()));
+    auto chunk = std::make_shared_for_overwrite<dedup::EntryChunk>();
+    std::memcpy(&(*chunk)[0], some.data(), some.size());
+    const ByteView kept = chunk->bytes(0, static_cast<std::uint32_t>(some.size() / dedup::kEntryBytes));
+    group_.deduper_->files().add(file.partition, {.generation = file.file.generation,
+                                                  .file_offset = file_offset,
+                                                  .chunk = std::move(chunk),
+                                                  .bytes = kept});
+    file_offset += some.size();
+    entries = entries.subspan(some.size());
+  }
 }
 
 void SnapshotFetch::on_ids_written(Errc code) {
@@ -280,6 +310,7 @@ void SnapshotFetch::finish_records() {
   if (Status status = group_.listener_.load_metadata(group_.options_.id, checkpoint_.metadata); !status)
     return give_up("its metadata does not decode");
   for (const CheckpointPartition& record : checkpoint_.partitions) {
+    group_.find(record.identity.id)->log().keep_new();
     group_.adopt_offsets(*group_.find(record.identity.id), record.state.log_start_offset);
   }
   const std::vector<ForgottenIds> before = live_ids();
@@ -300,7 +331,9 @@ void SnapshotFetch::finish_records() {
 void SnapshotFetch::give_up(std::string_view why) {
   for (const CheckpointPartition& record : checkpoint_.partitions) {
     Partition* const partition = holds_state() ? group_.find(record.identity.id) : nullptr;
-    if (partition != nullptr) group_.adopt_offsets(*partition, record.state.log_start_offset);
+    if (partition == nullptr) continue;
+    partition->log().return_to_old();
+    group_.adopt_offsets(*partition, record.state.log_start_offset);
   }
   group_.log_.warn("snapshot_given_up",
                    {{"group", group_.options_.id}, {"from", wanted_.from}, {"why", why}});

@@ -49,15 +49,22 @@ class SnapshotFetch {
   [[nodiscard]] bool quiet() const { return !appending_ && !writing_ids_; }
 
  private:
+  struct IdFile {
+    PartitionId partition;
+    dedup::Window::File file;
+  };
+
   enum class Phase : std::uint8_t { state, draining, records, ids, checkpoint, ended };
 
   void request(std::uint16_t kind);
   void begin_records();
+  [[nodiscard]] bool files_are_idle() const;
   [[nodiscard]] bool next_partition();
   void append_some();
   void on_appended(Errc code);
   void begin_ids();
   [[nodiscard]] std::vector<ForgottenIds> live_ids() const;
+  void keep_ids(const IdFile& file, ByteView entries);
   void on_ids_written(Errc code);
   void finish_records();
   void give_up(std::string_view why);
@@ -77,10 +84,6 @@ class SnapshotFetch {
   store::AppendOp append_;
   bool appending_ = false;
   // Windows as they are fetched, and the files of theirs that are not complete, the next one last.
-  struct IdFile {
-    PartitionId partition;
-    dedup::Window::File file;
-  };
   std::map<PartitionId, std::unique_ptr<PartitionIds>> windows_;
   std::vector<IdFile> id_files_;
   std::uint32_t id_position_ = 0;

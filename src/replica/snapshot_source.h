@@ -26,6 +26,8 @@ class SnapshotSource {
   // The log behind this index is needed by those that are fetching a snapshot, or have just done so: without
   // it they would begin again, and never catch up under load. The highest index when nobody does.
   [[nodiscard]] Index holds() const;
+  // Somebody has asked for something lately.
+  [[nodiscard]] bool serving() const { return busy() || holds() != Index(UINT64_MAX); }
 
  private:
   enum class Phase : std::uint8_t { idle, opening, reading, closing, records, ids };

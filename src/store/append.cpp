@@ -15,16 +15,16 @@ constexpr std::uint64_t kUncachedBytesMin = 64 * kKiB;
 
 }  // namespace
 
-// Depends on the batches and the segment only, never on how they were grouped into appends: sealed
-// segments are byte-identical on every replica and after every replay.
+// Depends on the batches and the segment only, never on how they were grouped into appends: segments are
+// byte-identical on every replica and after every replay, until they are compacted.
 bool SegmentedLog::must_roll(std::uint64_t segment_bytes, Offset segment_base, const BatchRef& batch) const {
   if (segment_bytes == 0) return false;
   return segment_bytes + batch.bytes.size() > options_.segment_bytes ||
          batch.last_offset - segment_base > std::numeric_limits<std::int32_t>::max();
 }
 
-std::unique_ptr<Segment> SegmentedLog::new_segment(Offset base, std::uint32_t index_entries) {
-  auto segment = std::make_unique<Segment>(resources_.next_segment_number(), directory_, base,
+std::unique_ptr<Segment> SegmentedLog::new_segment(SegmentName name, std::uint32_t index_entries) {
+  auto segment = std::make_unique<Segment>(resources_.next_segment_number(), directory_, name,
                                            options_.index_interval_bytes);
   segment->index.reserve(index_entries);
   return segment;
@@ -198,7 +198,7 @@ void SegmentedLog::append_open_new(Offset base) {
   }
   if (rolled_used_ == rolled_.size()) {
     const bool first = segments_.empty() && rolled_.empty();
-    rolled_.push_back(new_segment(base, first ? kIndexEntriesFresh : kIndexEntriesMax));
+    rolled_.push_back(new_segment({base, write_generation_}, first ? kIndexEntriesFresh : kIndexEntriesMax));
     rolled_.back()->file.create = true;
   }
   append_segment_ = rolled_[rolled_used_++].get();

@@ -6,15 +6,18 @@
 
 namespace esc::store {
 
-void format_segment_path(char* into, const std::string& directory, Offset base, const char* suffix) {
-  const int length = std::snprintf(into, kPathBytesMax, "%s/%020lld%s", directory.c_str(),
-                                   static_cast<long long>(base.value()), suffix);
+void format_segment_path(char* into, const std::string& directory, SegmentName name, const char* suffix) {
+  const auto base = static_cast<long long>(name.base.value());
+  const int length = name.generation == 0
+                         ? std::snprintf(into, kPathBytesMax, "%s/%020lld%s", directory.c_str(), base, suffix)
+                         : std::snprintf(into, kPathBytesMax, "%s/%020lld.%u%s", directory.c_str(), base,
+                                         name.generation, suffix);
   ESC_ASSERT(length > 0 && static_cast<std::size_t>(length) < kPathBytesMax);
 }
 
-std::string segment_path(const std::string& directory, Offset base, const char* suffix) {
+std::string segment_path(const std::string& directory, SegmentName name, const char* suffix) {
   char path[kPathBytesMax];
-  format_segment_path(path, directory, base, suffix);
+  format_segment_path(path, directory, name, suffix);
   return path;
 }
 
@@ -111,7 +114,7 @@ void FileCache::take_turn(CachedFile& file) {
 void FileCache::start(Slot& slot, CachedFile& file) {
   slot.file = &file;
   if (file.state == CachedFile::State::opening) {
-    format_segment_path(slot.path, file.directory, file.base, ".log");
+    format_segment_path(slot.path, file.directory, file.name, ".log");
     submit_open(slot, file.create);
     return;
   }

@@ -20,18 +20,26 @@ namespace esc::store {
 inline constexpr std::size_t kDirectoryBytesMax = 1000;
 inline constexpr std::size_t kPathBytesMax = 1040;
 
-// `<directory>/<base offset, 20 digits><suffix>` into `into` (kPathBytesMax), NUL-terminated.
-void format_segment_path(char* into, const std::string& directory, Offset base, const char* suffix);
-[[nodiscard]] std::string segment_path(const std::string& directory, Offset base, const char* suffix);
+// Segments that a compaction has written carry a number, so that they lie beside what they replace.
+struct SegmentName {
+  Offset base;
+  std::uint32_t generation = 0;  // 0: as it was appended
+  auto operator<=>(const SegmentName&) const = default;
+};
+
+// `<directory>/<base offset, 20 digits>[.<generation>]<suffix>` into `into` (kPathBytesMax), NUL-terminated.
+void format_segment_path(char* into, const std::string& directory, SegmentName name, const char* suffix);
+[[nodiscard]] std::string segment_path(const std::string& directory, SegmentName name, const char* suffix);
 
 class FileCache;
 
 struct CachedFile : ListNode<CachedFile> {
   enum class State : std::uint8_t { closed, opening, open, closing };
-  CachedFile(const std::string& in_directory, Offset file_base) : directory(in_directory), base(file_base) {}
+  CachedFile(const std::string& in_directory, SegmentName file_name)
+      : directory(in_directory), name(file_name) {}
 
   const std::string& directory;  // the log's, which outlives its segments
-  const Offset base;
+  const SegmentName name;
   io::FileHandle handle{};
   State state = State::closed;
   bool create = false;   // open with create; cleared when it exists

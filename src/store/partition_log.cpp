@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "compaction.h"
 #include "esc/base/assert.h"
 #include "segmented_log.h"
 
@@ -53,13 +54,15 @@ SegmentedLog::SegmentedLog(io::Files* files, io::Disk& disk, const std::string& 
 
 SegmentedLog::~SegmentedLog() {
   // idle(), or the disk is gone with everything that was in flight on it (a simulated crash).
-  for (auto* row : {&segments_, &rolled_, &removed_}) {
+  for (auto* row : {&segments_, &rolled_, &removed_, &aside_.segments}) {
     for (auto& segment : *row) resources_.files().forget(segment->file);
   }
+  if (compaction_ != nullptr) compaction_->forget_files();
 }
 
 bool SegmentedLog::idle() const {
   if (append_ != nullptr || readers_ > 0 || sync_ != nullptr || removing_ != nullptr) return false;
+  if (compaction_ != nullptr) return false;
   if (write_back_segment_ != nullptr || destroy_ != nullptr) return false;
   for (const auto* row : {&segments_, &rolled_, &removed_}) {
     for (const auto& segment : *row) {
@@ -80,9 +83,12 @@ WallMs SegmentedLog::max_timestamp() const {
 void SegmentedLog::snapshot(PartitionState& into) const {
   into.log_start_offset = log_start_;
   into.next_offset = next_;
+  into.compacted_until = compacted_until_;
+  into.tombstones_until = tombstones_until_;
   into.segments.clear();
   into.segments.reserve(segments_.size());
-  for (const auto& segment : segments_) into.segments.push_back({segment->base, segment->bytes});
+  for (const auto& segment : segments_)
+    into.segments.push_back({segment->base, segment->bytes, segment->generation()});
 }
 
 void SegmentedLog::leave(Segment& segment) {
@@ -92,8 +98,7 @@ void SegmentedLog::leave(Segment& segment) {
 }
 
 void SegmentedLog::describe(const Segment& segment, std::uint64_t position, const std::string& what) {
-  last_error_ =
-      segment_path(directory_, segment.base, ".log") + " at byte " + std::to_string(position) + ": " + what;
+  last_error_ = segment.path(".log") + " at byte " + std::to_string(position) + ": " + what;
 }
 
 Errc SegmentedLog::open_error(const Segment& segment, Errc error, int os_error, bool for_append) {

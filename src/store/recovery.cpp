@@ -10,14 +10,21 @@
 namespace esc::store {
 namespace {
 
-// The base offset of `<20 digits><suffix>`.
-std::optional<Offset> parse_segment_name(const std::string& name, std::string_view suffix) {
+// `<20 digits>[.<generation>]<suffix>`.
+std::optional<SegmentName> parse_segment_name(std::string_view text, std::string_view suffix) {
   constexpr std::size_t kDigits = 20;
-  if (name.size() != kDigits + suffix.size() || !name.ends_with(suffix)) return std::nullopt;
+  if (text.size() < kDigits + suffix.size() || !text.ends_with(suffix)) return std::nullopt;
+  text.remove_suffix(suffix.size());
   std::int64_t base = 0;
-  const auto [end, error] = std::from_chars(name.data(), name.data() + kDigits, base);
-  if (error != std::errc{} || end != name.data() + kDigits || base < 0) return std::nullopt;
-  return Offset(base);
+  const auto [end, error] = std::from_chars(text.data(), text.data() + kDigits, base);
+  if (error != std::errc{} || end != text.data() + kDigits || base < 0) return std::nullopt;
+  SegmentName name{Offset(base), 0};
+  text.remove_prefix(kDigits);
+  if (text.empty()) return name;
+  if (text.size() < 2 || text[0] != '.' || text[1] == '0') return std::nullopt;
+  const auto [last, wrong] = std::from_chars(text.data() + 1, text.data() + text.size(), name.generation);
+  if (wrong != std::errc{} || last != text.data() + text.size()) return std::nullopt;
+  return name;
 }
 
 Status check_state(const std::string& directory, const PartitionState& state) {
@@ -39,6 +46,7 @@ Status check_state(const std::string& directory, const PartitionState& state) {
   if (!state.segments.empty() && state.segments.front().base_offset > state.log_start_offset) {
     return wrong("the log starts before its first segment");
   }
+  if (state.compacted_until > state.next_offset) return wrong("more is compacted than there is");
   return {};
 }
 
@@ -49,7 +57,11 @@ Status SegmentedLog::recover(io::Files& files, const PartitionState& state) {
   log_start_ = state.log_start_offset;
   next_ = state.next_offset;
 
-  std::map<Offset, std::uint64_t> present;  // segments: bytes of the .log file
+  compacted_until_ = state.compacted_until;
+  tombstones_until_ = state.tombstones_until;
+  if (!state.segments.empty()) write_generation_ = state.segments.back().generation;
+
+  std::map<SegmentName, std::uint64_t> present;  // segments: bytes of the .log file
   const auto exists = files.exists(directory_);
   if (!exists) return std::unexpected(exists.error());
   if (*exists) {
@@ -59,10 +71,10 @@ Status SegmentedLog::recover(io::Files& files, const PartitionState& state) {
     // A crash may have come before the directory was made durable.
     directory_dirty_ = parent_dirty_ = true;
     for (const auto& entry : *entries) {
-      if (const auto base = parse_segment_name(entry.name, ".log")) {
-        present[*base] = entry.bytes;
-      } else if (const auto index_base = parse_segment_name(entry.name, ".index")) {
-        (void)present.try_emplace(*index_base, 0);  // perhaps all that is left of a removed segment
+      if (const auto name = parse_segment_name(entry.name, ".log")) {
+        present[*name] = entry.bytes;
+      } else if (const auto index_name = parse_segment_name(entry.name, ".index")) {
+        (void)present.try_emplace(*index_name, 0);  // perhaps all that is left of a removed segment
       } else {
         notes_.push_back(directory_ + "/" + entry.name +
                          " is not a file of this partition; it is left alone");
@@ -72,11 +84,13 @@ Status SegmentedLog::recover(io::Files& files, const PartitionState& state) {
   for (std::size_t i = 0; i < state.segments.size(); ++i) {
     const bool last = i + 1 == state.segments.size();
     const Offset end = last ? state.next_offset : state.segments[i + 1].base_offset;
-    const auto file = present.find(state.segments[i].base_offset);
+    const SegmentName name{state.segments[i].base_offset, state.segments[i].generation};
+    const auto file = present.find(name);
+    generation_max_ = std::max(generation_max_, name.generation);
     const std::uint64_t file_bytes = file == present.end() ? 0 : file->second;
     if (file_bytes < state.segments[i].bytes) {
       return fail(Errc::corruption,
-                  segment_path(directory_, state.segments[i].base_offset, ".log") +
+                  segment_path(directory_, name, ".log") +
                       (file_bytes == 0 ? " is missing or empty"
                                        : " has only " + std::to_string(file_bytes) + " bytes") +
                       "; the checkpoint says " + std::to_string(state.segments[i].bytes) +
@@ -86,40 +100,52 @@ Status SegmentedLog::recover(io::Files& files, const PartitionState& state) {
       return opened;
     present.erase(file);
   }
-  for (const auto& [base, file_bytes] : present) {
-    if (!state.segments.empty() && base < state.segments.front().base_offset) {
-      // Dropped by retention before the checkpoint; the crash came before the file was removed. The next
-      // release_removed() does it.
-      auto segment = new_segment(base, 0);
-      segment->released = true;
+  for (const auto& [name, file_bytes] : present) {
+    generation_max_ = std::max(generation_max_, name.generation);
+    if (left_behind(name, state)) {
+      auto segment = new_segment(name, 0);
+      segment->released = true;  // the next release_removed() removes it
       removed_.push_back(std::move(segment));
       continue;
     }
-    orphans_.push_back(base);
-    if (base < next_ && file_bytes > 0) {
-      notes_.push_back(segment_path(directory_, base, ".log") + " (" + std::to_string(file_bytes) +
+    orphans_.push_back(name);
+    if (name.base < next_ && file_bytes > 0) {
+      notes_.push_back(segment_path(directory_, name, ".log") + " (" + std::to_string(file_bytes) +
                        " bytes) is not named by the checkpoint; it is left alone");
     }
   }
   return {};
 }
 
+// Whether a file that the checkpoint does not name is to be removed, because a crash came before that was
+// done.
+bool SegmentedLog::left_behind(SegmentName name, const PartitionState& state) const {
+  // Dropped by retention before the checkpoint.
+  if (!state.segments.empty() && name.base < state.segments.front().base_offset) return true;
+  // Replaced by a compaction, or by a snapshot.
+  if (name.base < state.compacted_until || name.generation < write_generation_) return true;
+  // Written by a compaction, or for a snapshot, that was not finished. What the replay will append again has
+  // the generation of what it follows.
+  return name.generation != write_generation_;
+}
+
 Status SegmentedLog::recover_segment(io::Files& files, const PartitionState::Segment& state, Offset end,
                                      bool last, std::uint64_t file_bytes) {
-  auto segment = new_segment(state.base_offset, last ? kIndexEntriesFresh : 0);
+  const SegmentName name{state.base_offset, state.generation};
+  auto segment = new_segment(name, last ? kIndexEntriesFresh : 0);
   const bool whole = load_index(files, *segment, state.bytes);
   if (!whole) {
     const std::uint64_t entries = 2 * (state.bytes / options_.index_interval_bytes);
     segment->index.reserve(
         static_cast<std::uint32_t>(std::clamp<std::uint64_t>(entries, kIndexEntriesFresh, kIndexEntriesMax)));
-    const auto handle = files.open(segment_path(directory_, state.base_offset, ".log"), {});
+    const auto handle = files.open(segment_path(directory_, name, ".log"), {});
     if (!handle) return std::unexpected(handle.error());
     const Status scanned = scan_segment(files, *handle, *segment, state.bytes);
     files.close(*handle);
     if (!scanned) return scanned;
   }
   if (segment->next != end) {
-    return fail(Errc::corruption, segment_path(directory_, state.base_offset, ".log") + " ends at offset " +
+    return fail(Errc::corruption, segment_path(directory_, name, ".log") + " ends at offset " +
                                       std::to_string(segment->next.value()) + "; the checkpoint says " +
                                       std::to_string(end.value()) + "; nothing was changed");
   }

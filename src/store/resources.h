@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <utility>
 
 #include "esc/store/resources.h"
 #include "file_cache.h"
@@ -39,6 +40,9 @@ class CoreResources final : public Resources {
   [[nodiscard]] bool take_pieces(AppendOp& op);
   void return_pieces(AppendOp& op);
 
+  // One compaction at a time, for the memory it takes.
+  [[nodiscard]] bool begin_compaction() { return !std::exchange(compacting_, true); }
+  void end_compaction() { compacting_ = false; }
   [[nodiscard]] std::uint64_t next_segment_number() { return ++segment_number_; }
   [[nodiscard]] FileCache& files() { return cache_; }
   [[nodiscard]] ReadPositions& positions() { return positions_; }
@@ -54,6 +58,7 @@ class CoreResources final : public Resources {
   AppendOp* waiting_first_ = nullptr;
   AppendOp* waiting_last_ = nullptr;
   std::uint64_t segment_number_ = 0;
+  bool compacting_ = false;
 };
 
 }  // namespace esc::store

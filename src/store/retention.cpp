@@ -40,6 +40,45 @@ void SegmentedLog::skip_to(Offset offset) {
   log_start_ = next_ = offset;
 }
 
+void SegmentedLog::start_over(Offset offset) {
+  ESC_ASSERT(idle() && rolled_.empty() && !aside_.used);
+  aside_ = {true,   std::move(segments_), log_start_,       next_,
+            bytes_, write_generation_,    compacted_until_, tombstones_until_};
+  segments_.clear();
+  bytes_ = 0;
+  log_start_ = next_ = compacted_until_ = offset;
+  tombstones_until_ = 0;
+  // The checkpoint still names the old files, whose names may come again.
+  write_generation_ = ++generation_max_;
+}
+
+void SegmentedLog::keep_new() {
+  if (!aside_.used) return;
+  for (auto& segment : aside_.segments) removed_.push_back(std::move(segment));
+  aside_ = {};
+}
+
+void SegmentedLog::return_to_old() {
+  if (!aside_.used) return;
+  ESC_ASSERT(append_ == nullptr && sync_ == nullptr && compaction_ == nullptr);
+  for (auto* row : {&segments_, &rolled_}) {
+    for (auto& segment : *row) {
+      segment->released = true;  // no checkpoint knows it
+      removed_.push_back(std::move(segment));
+    }
+    row->clear();
+  }
+  segments_ = std::move(aside_.segments);
+  log_start_ = aside_.log_start;
+  next_ = aside_.next;
+  bytes_ = aside_.bytes;
+  write_generation_ = aside_.write_generation;
+  compacted_until_ = aside_.compacted_until;
+  tombstones_until_ = aside_.tombstones_until;
+  aside_ = {};
+  remove_next();
+}
+
 void SegmentedLog::drop_segments() {
   std::size_t dropped = 0;
   // The active segment stays, even when all of it is below: it is being written. It goes when it is full.
@@ -75,7 +114,7 @@ void SegmentedLog::remove_next() {
 
 void SegmentedLog::remove_disk(const char* suffix, void (SegmentedLog::*next)()) {
   remove_step_ = next;
-  remove_path_ = segment_path(directory_, removing_->base, suffix);
+  remove_path_ = removing_->path(suffix);
   remove_op_ = io::DiskOp{};
   remove_op_.kind = io::DiskOp::Kind::remove;
   remove_op_.path = remove_path_.c_str();
@@ -113,12 +152,13 @@ void SegmentedLog::destroy(SyncOp& op) {
 
 // Called again when the append or the sync that was in the way has ended.
 void SegmentedLog::destroy_start() {
-  if (append_ != nullptr || sync_ != nullptr) return;
-  for (auto* row : {&segments_, &rolled_}) {
+  if (compaction_ != nullptr) cancel_compaction();  // calls again when it has ended
+  if (append_ != nullptr || sync_ != nullptr || compaction_ != nullptr) return;
+  for (auto* row : {&segments_, &rolled_, &aside_.segments}) {
     for (auto& segment : *row) removed_.push_back(std::move(segment));
     row->clear();
   }
-  for (const Offset base : orphans_) removed_.push_back(new_segment(base, 0));
+  for (const SegmentName& name : orphans_) removed_.push_back(new_segment(name, 0));
   orphans_.clear();
   for (auto& segment : removed_) segment->unnamed = true;
   bytes_ = 0;
@@ -128,7 +168,7 @@ void SegmentedLog::destroy_start() {
 
 void SegmentedLog::destroy_when_quiet() {
   if (destroy_ == nullptr || append_ != nullptr || sync_ != nullptr || readers_ > 0 || removing_ != nullptr ||
-      !removed_.empty())
+      !removed_.empty() || compaction_ != nullptr)
     return;
   if (write_back_segment_ != nullptr) return;
   SyncOp& op = *destroy_;

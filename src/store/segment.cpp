@@ -12,8 +12,8 @@ namespace {
 constexpr std::size_t kScanBytes = 1 * kMiB;
 
 std::unexpected<Error> damaged(const Segment& segment, std::uint64_t position, const char* what) {
-  return fail(Errc::corruption, segment_path(segment.file.directory, segment.base, ".log") +
-                                    " is damaged at byte " + std::to_string(position) + ": " + what +
+  return fail(Errc::corruption, segment.path(".log") + " is damaged at byte " + std::to_string(position) +
+                                    ": " + what +
                                     "; restore the file from a replica or a backup, nothing was changed");
 }
 
@@ -72,7 +72,7 @@ Status scan_segment(io::Files& files, io::FileHandle file, Segment& segment, std
 }
 
 bool load_index(io::Files& files, Segment& segment, std::uint64_t bytes) {
-  const std::string path = segment_path(segment.file.directory, segment.base, ".index");
+  const std::string path = segment.path(".index");
   const auto exists = files.exists(path);
   if (!exists || !*exists) return false;
   const auto handle = files.open(path, {});

@@ -13,13 +13,13 @@
 namespace esc::store {
 
 struct Segment {
-  Segment(std::uint64_t segment_number, const std::string& directory, Offset base_offset,
+  Segment(std::uint64_t segment_number, const std::string& directory, SegmentName name,
           std::uint32_t index_interval)
       : number(segment_number),
-        base(base_offset),
-        next(base_offset),
+        base(name.base),
+        next(name.base),
         index(index_interval),
-        file(directory, base_offset) {}
+        file(directory, name) {}
 
   const std::uint64_t number;  // never reused by this core
   const Offset base;
@@ -44,6 +44,10 @@ struct Segment {
   std::uint64_t write_back_bytes = 0;  // up to here the kernel was told to start writing
   std::uint64_t index_saved_bytes = 0;
 
+  [[nodiscard]] std::uint32_t generation() const { return file.name.generation; }
+  [[nodiscard]] std::string path(const char* suffix) const {
+    return segment_path(file.directory, file.name, suffix);
+  }
   // Publishes one more batch at the end.
   void add(const BatchHeader& batch);
   [[nodiscard]] bool epoch_plausible(std::int32_t epoch) const {

@@ -1,5 +1,6 @@
 // The implementation of PartitionLog: a row of segments. One file per concern: append.cpp, read.cpp,
-// find_time.cpp, sync.cpp, retention.cpp (and removal), recovery.cpp (open), partition_log.cpp (rest).
+// find_time.cpp, sync.cpp, retention.cpp (and removal), recovery.cpp (open), compaction.cpp,
+// partition_log.cpp (rest).
 #pragma once
 
 #include <memory>
@@ -11,6 +12,8 @@
 #include "segment.h"
 
 namespace esc::store {
+
+class Compaction;
 
 class SegmentedLog final : public PartitionLog {
  public:
@@ -34,6 +37,13 @@ class SegmentedLog final : public PartitionLog {
                                        WallMs now_ms) const override;
   void set_log_start(Offset offset) override;
   void skip_to(Offset offset) override;
+  void start_over(Offset offset) override;
+  void keep_new() override;
+  void return_to_old() override;
+  [[nodiscard]] bool compaction_due(const CompactionRules& rules, WallMs now_ms) const override;
+  void compact(CompactOp& op) override;
+  void continue_compaction() override;
+  void cancel_compaction() override;
   void release_removed() override;
   void destroy(SyncOp& op) override;
   [[nodiscard]] bool idle() const override;
@@ -41,6 +51,7 @@ class SegmentedLog final : public PartitionLog {
   [[nodiscard]] const std::vector<std::string>& notes() const override { return notes_; }
 
  private:
+  friend class Compaction;
   // append.cpp
   void append_start();
   void append_next();
@@ -54,11 +65,12 @@ class SegmentedLog final : public PartitionLog {
   void append_finish(Errc error);
   void append_disk(void (SegmentedLog::*next)());
   [[nodiscard]] bool must_roll(std::uint64_t segment_bytes, Offset segment_base, const BatchRef& batch) const;
-  [[nodiscard]] std::unique_ptr<Segment> new_segment(Offset base, std::uint32_t index_entries);
+  [[nodiscard]] std::unique_ptr<Segment> new_segment(SegmentName name, std::uint32_t index_entries);
   void start_write_back(Segment& segment);
   // recovery.cpp
   [[nodiscard]] Status recover_segment(io::Files& files, const PartitionState::Segment& state, Offset end,
                                        bool last, std::uint64_t file_bytes);
+  [[nodiscard]] bool left_behind(SegmentName name, const PartitionState& state) const;
   // read.cpp
   void read_submit(ReadOp& op);
   void read_arrived(ReadOp& op);
@@ -146,7 +158,27 @@ class SegmentedLog final : public PartitionLog {
   std::string remove_path_;
   void (SegmentedLog::*remove_step_)() = nullptr;
   SyncOp* destroy_ = nullptr;
-  std::vector<Offset> orphans_;  // segment files beyond the checkpoint, met by open(); destroy() removes them
+  std::vector<SegmentName>
+      orphans_;  // segment files beyond the checkpoint, met by open(); destroy() removes them
+
+  std::unique_ptr<Compaction> compaction_;
+  Offset compacted_until_{0};           // below it no key occurs twice
+  WallMs tombstones_until_ = 0;         // the compacted part has tombstones that may go then; 0: none
+  std::uint32_t generation_max_ = 0;    // of all files, also those that are being removed
+  std::uint32_t write_generation_ = 0;  // of the segments that are appended
+
+  // What start_over() replaces, until it is sure that it does.
+  struct Aside {
+    bool used = false;
+    std::vector<std::unique_ptr<Segment>> segments;
+    Offset log_start;
+    Offset next;
+    std::uint64_t bytes = 0;
+    std::uint32_t write_generation = 0;
+    Offset compacted_until;
+    WallMs tombstones_until = 0;
+  };
+  Aside aside_;
 
   std::uint32_t readers_ = 0;
   std::string last_error_;

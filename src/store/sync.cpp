@@ -151,7 +151,7 @@ void SegmentedLog::save_index(Segment& segment) {
   // Told apart by covered bytes if the segment grows while this is written.
   segment.index_saved = segment.sealed;
   segment.index_saved_bytes = segment.bytes;
-  sync_path_ = segment_path(directory_, segment.base, ".index");
+  sync_path_ = segment.path(".index");
   io::DiskOp& op = sync_->state.disk;
   op = io::DiskOp{};
   op.kind = io::DiskOp::Kind::open;

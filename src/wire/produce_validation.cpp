@@ -2,6 +2,7 @@
 // (ProduceRequest.validateRecords, UnifiedLog.analyzeAndValidateRecords, LogValidator).
 #include "esc/wire/compression.h"
 #include "esc/wire/record_checks.h"
+#include "esc/wire/rewrite.h"
 
 namespace esc::wire {
 
@@ -41,6 +42,8 @@ BatchVerdict check_header(BatchView batch, const ProduceBatchLimits& limits) {
     return refuse(ErrorCode::invalid_record, "record count and last offset delta disagree");
   }
   if (batch.control()) return refuse(ErrorCode::invalid_record, "clients may not write control batches");
+  if (delete_horizon(batch).has_value())
+    return refuse(ErrorCode::invalid_record, "clients may not set a delete horizon");
   if (batch.has_producer_id() && batch.base_sequence() < 0) {
     return refuse(ErrorCode::invalid_record, "producer id without a sequence");
   }

@@ -411,6 +411,16 @@ TEST(ConfigCluster, an_even_number_of_nodes_or_one_is_allowed_with_a_warning) {
   EXPECT_EQ(config_warnings(*one).size(), 1u);
 }
 
+TEST(ConfigCluster, a_node_that_joins_needs_somebody_to_join) {
+  const auto joins = load_config(cluster_with({{"cluster.join", "true", "--set"}}));
+  ASSERT_TRUE(joins.has_value()) << joins.error().message;
+  EXPECT_TRUE(joins->cluster.join);
+  EXPECT_FALSE(load_config(cluster_with({}))->cluster.join);
+  EXPECT_TRUE(contains(
+      refusal_of(cluster_with({{"cluster.nodes", "1=a:1/a:2", "--set"}, {"cluster.join", "true", "--set"}})),
+      "lists this node only"));
+}
+
 TEST(ConfigCluster, clients_are_sent_where_the_node_listens) {
   EXPECT_TRUE(contains(refusal_of(cluster_with({{"kafka.listen", "10.0.0.1:9999", "--kafka"}})),
                        "is not where clients are sent, \"10.0.0.1:9092\""));

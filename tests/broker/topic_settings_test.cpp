@@ -20,10 +20,36 @@ TEST(TopicSettings, an_unknown_key_is_refused_by_name) {
 
 TEST(TopicSettings, an_unsupported_value_names_what_is_supported) {
   TopicSettings settings;
-  const Status status = apply_override(settings, "cleanup.policy", "compact");
+  const Status status = apply_override(settings, "cleanup.policy", "shred");
   ASSERT_FALSE(status.has_value());
   EXPECT_NE(status.error().message.find("delete"), std::string::npos);
   EXPECT_TRUE(apply_override(settings, "cleanup.policy", "delete").has_value());
+}
+
+TEST(TopicSettings, the_cleanup_policy_is_a_list_in_any_order) {
+  struct Case {
+    const char* value;
+    bool deletes;
+    bool compacts;
+  };
+  for (const Case& known : {Case{"delete", true, false}, Case{"compact", false, true},
+                            Case{"compact,delete", true, true}, Case{"delete, compact", true, true}}) {
+    TopicSettings settings;
+    ASSERT_TRUE(apply_override(settings, "cleanup.policy", known.value)) << known.value;
+    EXPECT_EQ(settings.cleanup_delete, known.deletes) << known.value;
+    EXPECT_EQ(settings.cleanup_compact, known.compacts) << known.value;
+  }
+  TopicSettings settings;
+  for (const char* value : {"", ",", "compact,", "compact,shred"})
+    EXPECT_FALSE(apply_override(settings, "cleanup.policy", value)) << value;
+}
+
+TEST(TopicSettings, the_dirty_ratio_is_a_part_of_one) {
+  TopicSettings settings;
+  ASSERT_TRUE(apply_override(settings, "min.cleanable.dirty.ratio", "0.01"));
+  EXPECT_EQ(settings.min_cleanable_dirty_ratio, 0.01);
+  for (const char* value : {"", "-0.1", "1.5", "half", "nan", "0.5x"})
+    EXPECT_FALSE(apply_override(settings, "min.cleanable.dirty.ratio", value)) << value;
 }
 
 TEST(TopicSettings, numbers_out_of_range_or_malformed_are_refused) {

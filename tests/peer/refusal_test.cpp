@@ -92,6 +92,42 @@ TEST_F(Refused, a_stranger_and_a_higher_node) {
   EXPECT_EQ(second->refusal, Refusal::direction);
 }
 
+TEST_F(Refused, a_removed_node_that_dials_hears_so) {
+  Node& low = world.add(1);
+  Node& high = world.add(2);
+  low.links->set_peer({.node = NodeId(2), .host = "127.0.0.1", .port = high.port});
+  high.links->set_removed({NodeId(1)});
+  ASSERT_TRUE(world.run_until([&] { return low.links->stats().handshake_failures > 0; }));
+  EXPECT_EQ(lines_with({"node1", "peer_refused", "was removed from the cluster", "esctl node add"}), 1u)
+      << world.log();
+  EXPECT_TRUE(low.handler.events.empty());
+}
+
+TEST_F(Refused, a_removed_node_that_nobody_dials_asks_and_hears_so) {
+  LinkOptions options = World::options(2);
+  options.ask_after = 50 * kMillisecond;
+  Node& low = world.add(1);
+  Node& high = world.add(options);
+  high.links->set_peer({.node = NodeId(1), .host = "127.0.0.1", .port = low.port});
+  low.links->set_removed({NodeId(2)});
+  ASSERT_TRUE(world.run_until([&] { return high.links->stats().handshake_failures > 0; }));
+  EXPECT_EQ(lines_with({"node2", "peer_refused", "was removed from the cluster"}), 1u) << world.log();
+}
+
+// The lower node would dial, but gave up for a while.
+TEST_F(Refused, a_node_that_asks_without_having_been_removed_is_dialled_and_nobody_complains) {
+  LinkOptions slow = World::options(1);
+  slow.retry_min = slow.retry_max = 20 * kSecond;
+  LinkOptions asking = World::options(2);
+  asking.ask_after = 50 * kMillisecond;
+  Node& low = world.add(slow);
+  Node& high = world.add(asking);
+  ASSERT_TRUE(world.connect(low, high));
+  low.links->close(NodeId(2), "a test");
+  EXPECT_TRUE(world.run_until([&] { return high.handler.count("up 1") == 2; }, 2 * kSecond));
+  EXPECT_EQ(lines_with({"peer_refused"}), 0u) << world.log();
+}
+
 // A node with id 2 whose peer 1 is played by hand.
 struct Distrust : Refused {
   Distrust() : high(world.add(2)) {

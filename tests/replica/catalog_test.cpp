@@ -114,5 +114,35 @@ TEST(Catalog, the_configuration_of_a_topic_is_replaced_as_a_whole) {
   EXPECT_EQ(catalog.apply(Index(3), command).topic, "") << "deleted meanwhile";
 }
 
+TEST(Catalog, nodes_are_those_of_the_last_list_and_come_back_from_a_checkpoint) {
+  Catalog catalog;
+  catalog.apply(Index(1), create_command(topic(1, "orders", 1, 3)));
+  std::vector<std::byte> without;
+  catalog.save(without);
+  NodeList list;
+  list.nodes = {
+      {.node = NodeId(1), .host = "a", .port = 9092, .peer_host = "10.0.0.1", .peer_port = 9192},
+      {.node = NodeId(4), .host = "d", .port = 1, .peer_host = "::1", .peer_port = 65535, .rack = "r"}};
+  list.nodes[0].leaving = true;
+  list.removed = {NodeId(2), NodeId(3)};
+  std::vector<std::byte> command;
+  Catalog::encode_set_nodes(list, command);
+  const CatalogChange change = catalog.apply(Index(2), command);
+  EXPECT_TRUE(change.nodes);
+  EXPECT_TRUE(change.topic.empty());
+  EXPECT_EQ(catalog.nodes(), list);
+  std::vector<std::byte> state;
+  catalog.save(state);
+  Catalog loaded;
+  ASSERT_TRUE(loaded.load(state).has_value());
+  EXPECT_EQ(loaded.nodes(), list);
+  EXPECT_NE(loaded.find("orders"), nullptr);
+  // Until somebody changes them there are none, and a build that knows of none reads the state.
+  ASSERT_TRUE(loaded.load(without).has_value());
+  EXPECT_EQ(loaded.nodes(), NodeList{});
+  for (std::size_t bytes = 0; bytes < state.size(); ++bytes)
+    EXPECT_FALSE(loaded.load(ByteView(state).first(bytes)).has_value()) << bytes;
+}
+
 }  // namespace
 }  // namespace esc::replica

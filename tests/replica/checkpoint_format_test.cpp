@@ -27,7 +27,9 @@ Checkpoint example() {
   partition.identity.segment_bytes = 1 << 20;
   partition.state.log_start_offset = Offset(10);
   partition.state.next_offset = Offset(1000);
-  partition.state.segments = {{Offset(10), 4096}, {Offset(500), 123}};
+  partition.state.segments = {{Offset(10), 4096, 3}, {Offset(500), 123}};
+  partition.state.compacted_until = Offset(480);
+  partition.state.tombstones_until = 1'700'000'000'000;
   partition.memory_through = Index(80);
   partition.memory = {std::byte{7}, std::byte{8}, std::byte{9}};
   checkpoint.partitions.push_back(partition);
@@ -47,6 +49,8 @@ TEST(CheckpointFormat, reads_back_what_was_written) {
   encode_checkpoint(*decoded, again);
   EXPECT_EQ(again, encoded());
   EXPECT_EQ(decoded->partitions[0].state.segments[1].bytes, 123u);
+  EXPECT_EQ(decoded->partitions[0].state.segments[0].generation, 3u);
+  EXPECT_EQ(decoded->partitions[0].state.compacted_until, Offset(480));
   EXPECT_EQ(decoded->producer_ids, 3000u);
   EXPECT_EQ(decoded->partitions[0].memory_through, Index(80));
   EXPECT_EQ(decoded->partitions[0].memory, example().partitions[0].memory);
@@ -75,6 +79,30 @@ TEST(CheckpointFormat, version_2_is_read_and_remembers_nothing) {
   ASSERT_TRUE(decoded.has_value()) << decoded.error().message;
   EXPECT_EQ(decoded->applied, Index(77));
   EXPECT_EQ(decoded->producer_ids, 0u);
+}
+
+// The same without what compaction leaves: per segment 4 bytes, per partition 16.
+TEST(CheckpointFormat, version_3_is_read_and_is_not_compacted) {
+  std::vector<std::byte> bytes = encoded();
+  const Checkpoint whole = example();
+  const std::size_t memory = 8 + 4 + whole.partitions[0].memory.size();
+  const auto end = static_cast<std::ptrdiff_t>(bytes.size() - 4 - memory);
+  bytes.erase(bytes.begin() + end - 16, bytes.begin() + end);
+  for (const std::ptrdiff_t at : {end - 16 - 4, end - 16 - 4 - 20})
+    bytes.erase(bytes.begin() + at, bytes.begin() + at + 4);
+  bytes.resize(bytes.size() - 4);
+  store_le(bytes.data() + 8, std::uint32_t{3});
+  store_le(bytes.data() + 12, static_cast<std::uint32_t>(bytes.size() - 16));
+  ByteWriter(bytes).number(crc32c(bytes));
+  const auto decoded = decode_checkpoint(bytes, "x");
+  ASSERT_TRUE(decoded.has_value()) << decoded.error().message;
+  const CheckpointPartition& partition = decoded->partitions.at(0);
+  ASSERT_EQ(partition.state.segments.size(), 2u);
+  EXPECT_EQ(partition.state.segments[0].bytes, 4096u);
+  EXPECT_EQ(partition.state.segments[0].generation, 0u);
+  EXPECT_EQ(partition.state.segments[1].base_offset, Offset(500));
+  EXPECT_EQ(partition.state.compacted_until, Offset(0));
+  EXPECT_EQ(partition.memory, whole.partitions[0].memory);
 }
 
 TEST(CheckpointFormat, every_flipped_bit_is_noticed_and_the_message_names_the_file) {

@@ -62,7 +62,7 @@ struct ClusterNode final : GroupListener, peer::HelloHandler {
     network.boot(number);
     files = std::make_unique<sim::SimFiles>(fs);
     loop = std::make_unique<sim::SimLoop>(clock, network, fs, host_clock, Prng(prng.next()),
-                                          sim::SimLoopOptions{.host = number});
+                                          sim::SimLoopOptions{.host = number, .disk = disk_latency});
     const io::Env env{*loop, *files, *loop, *loop, prng};
     EXPECT_TRUE(files->make_directories(options.wal.directory).has_value());
     resources = store::Resources::create(*loop, files.get());
@@ -125,6 +125,7 @@ struct ClusterNode final : GroupListener, peer::HelloHandler {
   Prng prng;
   std::byte* memory;
   GroupOptions options;
+  sim::DiskLatency disk_latency{};
   std::unique_ptr<sim::SimFiles> files;
   std::unique_ptr<sim::SimLoop> loop;
   std::unique_ptr<store::Resources> resources;

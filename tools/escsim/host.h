@@ -34,6 +34,9 @@ enum class Moment : std::uint8_t { elected, truncated };
 
 class Host;
 
+// Of a host's data, in its file system.
+[[nodiscard]] std::string directory_of(std::uint32_t number);
+
 // What every part of one simulation shares.
 struct World {
   const Scenario& scenario;

@@ -67,6 +67,13 @@ struct GroupResetOptions {
   bool execute = false;                  // otherwise only say what would be done
   bool create = false;                   // a group that does not exist yet
 };
+struct NodeAddOptions {
+  std::int32_t id = 0;
+  std::string peer;   // HOST:PORT, numeric
+  std::string kafka;  // HOST:PORT
+  std::string rack;
+  bool no_wait = false;
+};
 struct WalDumpOptions {
   std::string directory;
   std::optional<std::uint32_t> group;
@@ -86,6 +93,11 @@ struct WalDumpOptions {
 [[nodiscard]] Status group_reset(const Options& options, const GroupResetOptions& reset);
 // healthy, degraded or unhealthy.
 [[nodiscard]] Result<ExitCode> cluster_status(const Options& options);
+[[nodiscard]] Status node_list(const Options& options);
+// Waits until every group counts the node. Errc::timeout: it goes on by itself.
+[[nodiscard]] Status node_add(const Options& options, const NodeAddOptions& node);
+// Waits until no group counts it. Errc::not_found: no such node.
+[[nodiscard]] Status node_remove(const Options& options, std::int32_t id, bool no_wait);
 // Reads files only, no server. Fails with Errc::corruption when damage was found, after printing everything.
 [[nodiscard]] Status wal_dump(const Options& options, const WalDumpOptions& dump);
 

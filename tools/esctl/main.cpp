@@ -36,7 +36,7 @@ EXIT CODES
   0  done
   1  failure: the server refused, the connection broke, or damage was found
   2  usage: the command line is wrong
-  3  not found: no such topic, directory or group
+  3  not found: no such topic, directory, group or node
   5  timeout: no answer within --timeout
   10 degraded: every group commits, but a node is down or behind (cluster status, dev status)
   11 unhealthy: some group does not commit (cluster status, dev status)
@@ -225,6 +225,55 @@ void add_cluster(CLI::App& root, const Options& options, Command& chosen) {
   status->callback([&options, &chosen] { chosen = [&options] { return cluster_status(options); }; });
 }
 
+void add_node_add(CLI::App& parent, const Options& options, Command& chosen) {
+  auto* app = parent.add_subcommand("add", "Add a node, and wait until it counts in every group.");
+  auto node = std::make_shared<NodeAddOptions>();
+  app->add_option("--id", node->id, "Its number, node.id in its configuration")
+      ->required()
+      ->check(CLI::Range(1, 2147483647));
+  app->add_option("--peer", node->peer, "Where the other nodes reach it; numeric")
+      ->required()
+      ->type_name("HOST:PORT")
+      ->check(check_one_address);
+  app->add_option("--kafka", node->kafka, "Where clients reach it")
+      ->required()
+      ->type_name("HOST:PORT")
+      ->check(check_one_address);
+  app->add_option("--rack", node->rack, "Its rack, as clients are told");
+  app->add_flag("--no-wait", node->no_wait, "Return when the node is recorded");
+  app->footer(
+      "\nStart the new node, before or after, with the cluster's id, secret and groups, with all nodes and "
+      "itself\n"
+      "in cluster.nodes, and with cluster.join = true, so that it never begins a cluster of its own.\n"
+      "Exit code 5 when it does not count everywhere within --timeout: that goes on by itself."
+      "\n\nEXAMPLES\n  esctl --timeout 120 node add --id 4 --peer 10.0.0.4:9192 --kafka 10.0.0.4:9092");
+  app->callback(
+      [&options, &chosen, node] { chosen = [&options, node] { return plain(node_add(options, *node)); }; });
+}
+
+void add_node(CLI::App& root, const Options& options, Command& chosen) {
+  auto* app = root.add_subcommand("node", "Nodes of the cluster: list, add, remove.");
+  app->require_subcommand(1);
+  auto* list = app->add_subcommand("list", "List nodes: addresses, state, in how many groups they vote.");
+  list->callback([&options, &chosen] { chosen = [&options] { return plain(node_list(options)); }; });
+  add_node_add(*app, options, chosen);
+  auto* remove = app->add_subcommand("remove", "Remove a node, and wait until no group counts it.");
+  auto id = std::make_shared<std::int32_t>(0);
+  auto no_wait = std::make_shared<bool>(false);
+  remove->add_option("--id", *id, "Its number")->required()->check(CLI::Range(1, 2147483647));
+  remove->add_flag("--no-wait", *no_wait, "Return when the removal has begun");
+  remove->footer(
+      "\nThe node may be up or dead. Refused when no majority of the nodes that stay would be up. A node "
+      "that leads\n"
+      "hands over first. Afterwards stop its process: it serves nobody any more. Exit code 3 when there is "
+      "no\n"
+      "such node, 5 when the removal is not over within --timeout: it goes on by itself."
+      "\n\nEXAMPLES\n  esctl node remove --id 3");
+  remove->callback([&options, &chosen, id, no_wait] {
+    chosen = [&options, id, no_wait] { return plain(node_remove(options, *id, *no_wait)); };
+  });
+}
+
 void add_wal(CLI::App& root, const Options& options, Command& chosen) {
   auto* app = root.add_subcommand("wal", "Look into write-ahead logs, offline.");
   app->require_subcommand(1);
@@ -331,6 +380,7 @@ int run(int argc, char** argv) {
   add_topic(app, options, chosen);
   add_group(app, options, chosen);
   add_cluster(app, options, chosen);
+  add_node(app, options, chosen);
   add_dev(app, options, chosen);
   add_drill(app, options, chosen);
   add_wal(app, options, chosen);

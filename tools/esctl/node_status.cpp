@@ -32,7 +32,9 @@ GroupReport group_report(const wire::NodeStatusResponse::Group& group) {
                      .records = group.records,
                      .elected_ms = group.elected_ms,
                      .previous_leader = group.previous_leader_id,
-                     .peers = {}};
+                     .peers = {},
+                     .voters = {group.voters.begin(), group.voters.end()},
+                     .learners = {group.learners.begin(), group.learners.end()}};
   for (const auto& peer : group.peers)
     report.peers.push_back({peer.node_id, peer.state, peer.match_index, peer.last_contact_ms});
   return report;

@@ -30,6 +30,8 @@ struct GroupReport {
   std::int64_t elected_ms = -1;
   std::int32_t previous_leader = -1;
   std::vector<PeerReport> peers;  // of the leader
+  std::vector<std::int32_t> voters;
+  std::vector<std::int32_t> learners;
 };
 
 struct NodeReport {

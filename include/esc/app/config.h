@@ -39,7 +39,7 @@ struct NodeConfig {
   std::string cluster_id;  // empty = whatever the data directory says, or a fresh one at first start
 };
 
-// One line of cluster.nodes: the same list in every node's configuration.
+// One line of cluster.nodes: the same list in the configuration of every node that founds the cluster.
 struct ClusterNode {
   NodeId id{};
   HostPort peer;   // where the other nodes connect to
@@ -55,6 +55,7 @@ struct ClusterConfig {
   std::string secret;              // nodes prove to each other that they know it; never printed
   std::string secret_file;         // ...or the file that holds it
   std::vector<ClusterNode> nodes;  // ascending by id
+  bool join = false;               // of a cluster that exists: never found one
   [[nodiscard]] bool configured() const {
     return !id.empty() || !secret.empty() || !secret_file.empty() || !nodes.empty();
   }
@@ -112,6 +113,12 @@ struct CheckpointTuning {
   std::uint64_t bytes = 64 * kMiB;  // applied but not yet checkpointed
 };
 
+// [tuning.compaction] of compacted topics.
+struct CompactionTuning {
+  std::uint64_t bytes_per_second = 16 * kMiB;  // of each Raft group: read, written, unpacked
+  std::uint64_t memory_bytes = 16 * kMiB;      // of a data core, for keys
+};
+
 // [tuning.raft]: how fast a cluster notices that a leader is gone. See raft::Timeouts.
 struct RaftTuning {
   std::uint32_t heartbeat_ms = 50;
@@ -154,6 +161,7 @@ struct TuningConfig {
   BatchTuning batch;
   WalTuning wal;
   CheckpointTuning checkpoint;
+  CompactionTuning compaction;
   RaftTuning raft;
   ConsumerGroupTuning consumer_groups;
   LimitTuning limits;

@@ -61,6 +61,7 @@ struct BrokerOptions {
 struct MemoryWaiter;
 struct ProduceCall;
 struct FetchCall;
+class CompactionMetrics;
 class Connection;
 class Controller;
 class Coordinators;
@@ -82,6 +83,12 @@ struct BrokerMetrics {
   obs::Gauge& dedup_expired;
   obs::Gauge& dedup_evicted;
   obs::Gauge& dedup_file_reads;
+  obs::Gauge& compactions;
+  obs::Gauge& compacted_segments;
+  obs::Gauge& compaction_bytes_before;
+  obs::Gauge& compaction_bytes_after;
+  obs::Gauge& compaction_records_removed;
+  obs::Gauge& compaction_seconds;
   obs::Counter& fetched_bytes;
   obs::Counter& protocol_errors;
   obs::Counter& evictions;
@@ -196,6 +203,7 @@ class Broker {
   std::unique_ptr<Coordinators> coordinators_;
   std::unique_ptr<ProducerIds> producer_ids_;
   std::unique_ptr<EventIds> event_ids_;
+  std::unique_ptr<CompactionMetrics> compaction_metrics_;
 
   // What is in a list outlives the list: a node may be taken down while clients are connected.
   std::vector<std::unique_ptr<Request[]>> request_slabs_;

@@ -42,18 +42,22 @@ class Directory {
     set_nodes(std::move(nodes));
   }
 
-  void apply(Index index, ByteView command) {
+  // The topic that is new or has changed; null: none has.
+  const TopicView* apply(Index index, ByteView command) {
     const replica::CatalogChange change = catalog_.apply(index, command);
-    if (change.topic.empty()) return;
+    if (change.nodes) take_nodes();
+    if (change.topic.empty()) return nullptr;
     if (change.removed) {
       views_.erase(change.topic);
-    } else {
-      view_topic(*catalog_.find(std::string_view(change.topic)));
+      return nullptr;
     }
+    view_topic(*catalog_.find(std::string_view(change.topic)));
+    return find(std::string_view(change.topic));
   }
   [[nodiscard]] Status load(ByteView state) {
     Status status = catalog_.load(state);
     refresh();
+    take_nodes();
     return status;
   }
 
@@ -84,9 +88,16 @@ class Directory {
     return found == nodes_.end() ? nullptr : &*found;
   }
   void set_nodes(std::vector<replica::NodeRecord> nodes) {
-    nodes_.clear();
-    for (replica::NodeRecord& node : nodes) nodes_.push_back({.record = std::move(node), .gone = false});
+    std::vector<NodeView> views;
+    for (replica::NodeRecord& node : nodes) {
+      const NodeView* known = find_node(node.node);
+      const bool gone = known != nullptr && known->gone;
+      views.push_back({.record = std::move(node), .gone = gone});
+    }
+    nodes_ = std::move(views);
   }
+  // Counts the changes of the log's nodes: those of the configuration are version 0.
+  [[nodiscard]] std::uint64_t nodes_version() const { return nodes_version_; }
   void set_gone(const std::vector<NodeId>& gone) {
     for (NodeView& node : nodes_) node.gone = std::ranges::find(gone, node.record.node) != gone.end();
   }
@@ -102,6 +113,11 @@ class Directory {
   [[nodiscard]] std::uint32_t group_count() const { return static_cast<std::uint32_t>(groups_.size()); }
 
  private:
+  void take_nodes() {
+    if (catalog_.nodes().nodes.empty()) return;
+    set_nodes(catalog_.nodes().nodes);
+    ++nodes_version_;
+  }
   void refresh() {
     views_.clear();
     for (const auto& [name, topic] : catalog_.topics()) view_topic(topic);
@@ -116,6 +132,7 @@ class Directory {
   std::map<std::string, TopicView, std::less<>> views_;
   std::vector<GroupView> groups_;
   std::vector<NodeView> nodes_;
+  std::uint64_t nodes_version_ = 0;
 };
 
 }  // namespace esc::broker

@@ -13,6 +13,7 @@
 
 #include "esc/base/result.h"
 #include "esc/base/units.h"
+#include "esc/replica/partition.h"
 #include "esc/wire/event_id.h"
 
 namespace esc::broker {
@@ -27,8 +28,17 @@ struct TopicSettings {
   // Records whose event id was committed in this time, in the same partition, are dropped; -1: none are.
   std::int64_t dedup_window_ms = -1;
   std::int64_t dedup_window_bytes = 256 * kMiB;  // of memory and files for ids, per partition
-  std::string dedup_id = "header:event-id";      // where the id is: a header's name, or "key"
+  // cleanup.policy: old segments are deleted, or sealed ones compacted, or both.
+  bool cleanup_delete = true;
+  bool cleanup_compact = false;
+  std::int64_t delete_retention_ms = 86'400'000;  // of tombstones, once they are compacted
+  std::int64_t min_compaction_lag_ms = 0;
+  double min_cleanable_dirty_ratio = 0.5;
+  std::string dedup_id = "header:event-id";  // where the id is: a header's name, or "key"
 };
+
+// What a partition is told of its topic.
+void apply_to(const TopicSettings& settings, replica::Partition& partition);
 
 // Views into `settings`.
 [[nodiscard]] wire::EventIdRule event_id_rule(const TopicSettings& settings);

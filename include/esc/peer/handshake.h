@@ -42,6 +42,7 @@ enum class Refusal : std::uint16_t {
   wrong_group = 6,   // the acceptor has no such group
   direction = 7,     // the lower node id dials
   busy = 8,          // too many handshakes at once, or shutting down
+  removed = 9,       // the dialler was taken out of the cluster
 };
 // For the log: what is wrong, and what to do about it. Literals.
 [[nodiscard]] std::string_view cause(Refusal refusal);

@@ -23,6 +23,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -51,6 +52,10 @@ struct LinkOptions {
   std::uint32_t payload_bytes_max = 1152 * 1024;  // a WAL frame of 1 MiB and some
   Nanos retry_min = 20 * kMillisecond;            // between attempts to dial; doubles, with jitter
   Nanos retry_max = 500 * kMillisecond;
+  // The node with the lower id dials. When nothing of it is heard for this long the other one does, only to
+  // be refused: it may have been removed, and hears of it in this way.
+  Nanos ask_after = 2 * kSecond;
+  Nanos ask_every = 5 * kSecond;
   Nanos connect_timeout = kSecond;
   Nanos handshake_timeout = 2 * kSecond;
   std::uint32_t silence_timeout_ms = 2'000;  // the other machine acknowledges nothing: the link is down
@@ -109,6 +114,8 @@ class Links {
   void set_peer(const PeerAddress& address);
   // Closes its link; on_link_down follows when it was up. Unknown: nothing.
   void remove_peer(NodeId node);
+  // Who is told to have been removed when it dials.
+  void set_removed(std::vector<NodeId> nodes) { removed_ = std::move(nodes); }
 
   // A socket on which the Acceptor has read this Hello. Takes it over; refuses it politely if need be.
   void accept(const Hello& hello, io::AcceptedSocket socket);
@@ -145,8 +152,10 @@ class Links {
   [[nodiscard]] Channel* up_channel(NodeId node) const;
   [[nodiscard]] Channel* take_channel();
   void dial(Peer& peer, Nanos now);
+  [[nodiscard]] static bool connected(const Peer& peer);
   void dial_later(Peer& peer, bool refused);
   [[nodiscard]] Refusal judge(const Hello& hello) const;
+  void refuse_quietly(const Hello& hello, io::AcceptedSocket socket);
   void authenticated(Channel& channel);
   void try_promote(Peer& peer);
   void channel_closed(Channel& channel, Errc reason);
@@ -169,6 +178,7 @@ class Links {
   std::vector<struct iovec> pieces_;  // of the send being prepared
   obs::LogLimiter stranger_limiter_;  // about nodes that are no peers
   std::uint64_t nonces_made_ = 0;
+  std::vector<NodeId> removed_;
   bool shut_down_ = false;
   bool peers_removed_ = false;
   LinkStats stats_;

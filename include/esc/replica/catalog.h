@@ -1,4 +1,5 @@
-// Topics of the cluster: the replicated metadata of group 0, as a deterministic function of its log.
+// Topics and nodes of the cluster: the replicated metadata of group 0, as a deterministic function of its
+// log.
 //
 // Group 0's core applies each committed command; every other core applies the same commands to its own
 // copy, so lookups on the data path share nothing. Applying is idempotent per log index.
@@ -16,6 +17,7 @@
 
 #include "esc/base/ids.h"
 #include "esc/base/result.h"
+#include "esc/replica/node_record.h"
 #include "esc/replica/partition.h"
 
 namespace esc::replica {
@@ -34,8 +36,9 @@ struct Topic {
 
 // What one command has changed.
 struct CatalogChange {
-  std::string topic;  // empty: nothing
+  std::string topic;  // empty: no topic
   bool removed = false;
+  bool nodes = false;
 };
 
 class Catalog {
@@ -51,6 +54,9 @@ class Catalog {
                                    const std::vector<std::pair<std::string, std::string>>& overrides,
                                    std::vector<std::byte>& out);
 
+  // All nodes from now on.
+  static void encode_set_nodes(const NodeList& nodes, std::vector<std::byte>& out);
+
   // Applies a committed command; ignored when `index` has been applied already, or when it lost a race
   // (a second creation of the same name, a deletion of what is gone).
   CatalogChange apply(Index index, ByteView command);
@@ -61,6 +67,8 @@ class Catalog {
   [[nodiscard]] const Topic* find(std::string_view name) const;
   [[nodiscard]] const Topic* find(const TopicId& id) const;
   [[nodiscard]] const std::map<std::string, Topic, std::less<>>& topics() const { return topics_; }
+  // Without nodes as long as nobody has changed those of the configuration.
+  [[nodiscard]] const NodeList& nodes() const { return nodes_; }
   [[nodiscard]] Index applied() const { return applied_; }
   [[nodiscard]] PartitionId next_partition_id() const { return next_partition_id_; }
   [[nodiscard]] std::size_t partition_count() const { return partition_count_; }
@@ -70,6 +78,7 @@ class Catalog {
 
   std::map<std::string, Topic, std::less<>> topics_;
   std::map<TopicId, std::string> names_;
+  NodeList nodes_;
   Index applied_;
   PartitionId next_partition_id_{1};
   std::size_t partition_count_ = 0;

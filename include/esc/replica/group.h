@@ -25,6 +25,7 @@
 #include "esc/peer/links.h"
 #include "esc/raft/core.h"
 #include "esc/replica/frame_ring.h"
+#include "esc/replica/node_record.h"
 #include "esc/replica/partition.h"
 #include "esc/replica/plant.h"
 #include "esc/store/partition_log.h"
@@ -55,6 +56,9 @@ struct GroupOptions {
   Nanos checkpoint_interval = 10 * kSecond;
   std::uint64_t checkpoint_bytes = 64 * kMiB;
   Nanos retention_interval = 30 * kSecond;
+  // What compaction reads, writes and unpacks, and the keys it holds at once (32 bytes each).
+  std::uint64_t compaction_bytes_per_second = 16 * kMiB;
+  std::uint64_t compaction_memory_bytes = 16 * kMiB;
   std::uint64_t seed = 1;
   raft::Plant plant = raft::Plant::none;  // faults on purpose, for the simulator
   Plant replica_plant = Plant::none;      // the same, of this floor
@@ -109,6 +113,15 @@ class GroupListener {
   virtual void on_damaged(GroupId, const std::string& /*what*/) {}
 };
 
+struct CompactionStats {
+  std::uint64_t passes = 0;
+  std::uint64_t segments = 0;
+  std::uint64_t bytes_before = 0;
+  std::uint64_t bytes_after = 0;
+  std::uint64_t records_removed = 0;
+  std::uint64_t nanos = 0;
+};
+
 struct GroupStats {
   std::uint64_t batches_appended = 0;
   std::uint64_t bytes_appended = 0;
@@ -123,6 +136,7 @@ struct GroupStats {
   std::uint64_t event_ids_looked_up = 0;
   std::uint64_t event_ids_seen_before = 0;  // their records were dropped
   Nanos last_checkpoint_duration = 0;
+  CompactionStats compaction;
   std::uint32_t damage_found = 0;  // reads that met bytes which fail their checksum
   std::uint32_t put_aside = 0;     // directories of damaged data beside the group's own, at the start
 };
@@ -155,6 +169,7 @@ struct ForgottenIds {
 
 class Admission;
 class Checkpointer;
+class Compactor;
 class Deduper;
 class Membership;
 class PeerSender;
@@ -216,6 +231,11 @@ class Group final : private peer::LinkHandler {
   void accept(const peer::Hello& hello, io::AcceptedSocket socket);
   // A small message to the floor above on another node, at most once. False: no link, or one before it waits.
   [[nodiscard]] bool send_service(NodeId to, peer::Service service, ByteView payload);
+  // The nodes of the cluster as group 0's log has them, in place of the configured ones: links follow, and
+  // while this node leads, so do the members. No nodes: nothing changes.
+  void set_nodes(const NodeList& nodes);
+  // Whether `node` is a member; an uncommitted change counts as not yet made.
+  [[nodiscard]] bool may_count(NodeId node) const;
   // Whether there is a link to this node now.
   [[nodiscard]] bool linked(NodeId node) const { return links_ != nullptr && links_->up(node); }
   // Hands leadership to the member with the longest log; handed_over() turns true when this node leads no
@@ -292,6 +312,7 @@ class Group final : private peer::LinkHandler {
  private:
   friend class Admission;
   friend class Checkpointer;
+  friend class Compactor;
   friend class Membership;
   friend class Repair;
   friend class SnapshotFetch;
@@ -452,9 +473,12 @@ class Group final : private peer::LinkHandler {
   std::unique_ptr<Membership> membership_;  // null in a group of one
   std::unique_ptr<Admission> admission_;    // likewise
   std::unique_ptr<Repair> repair_;          // likewise
+  NodeList nodes_;                          // without nodes: the configured ones
   raft::Effects effects_;
   FrameRing ring_;
   std::unique_ptr<Checkpointer> checkpointer_;
+  std::unique_ptr<Compactor> compactor_;
+  bool files_changed_ = false;  // by compaction, since the last checkpoint
 
   std::vector<std::unique_ptr<Partition>> by_id_;  // slot = PartitionId value
   std::vector<Partition*> partition_list_;

@@ -12,12 +12,14 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "esc/base/ids.h"
 #include "esc/base/intrusive_list.h"
+#include "esc/base/units.h"
 #include "esc/dedup/pending.h"
 #include "esc/dedup/window.h"
 #include "esc/replica/frame_ring.h"
@@ -100,6 +102,9 @@ class Partition : public ListNode<Partition> {
 
   [[nodiscard]] const Retention& retention() const { return retention_; }
   void set_retention(const Retention& retention) { retention_ = retention; }
+  // Nothing: the topic is not compacted.
+  [[nodiscard]] const std::optional<store::CompactionRules>& compaction() const { return compaction_; }
+  void set_compaction(const std::optional<store::CompactionRules>& rules) { compaction_ = rules; }
   // Null: no record with an event id has come yet.
   [[nodiscard]] const PartitionIds* event_ids() const { return ids_.get(); }
   // The server stamps records with its own time as it appends them (message.timestamp.type).
@@ -110,6 +115,7 @@ class Partition : public ListNode<Partition> {
   void add_waiter(FetchWaiter& waiter) { waiters_.push_back(waiter); }
 
  private:
+  friend class Compactor;
   friend class Group;
   friend class SnapshotFetch;
 
@@ -118,6 +124,8 @@ class Partition : public ListNode<Partition> {
   Offset next_offset_{0};
   Offset high_watermark_{0};
   Retention retention_;
+  std::optional<store::CompactionRules> compaction_;
+  Nanos compact_after_ = 0;  // not before, after a failure
   std::unique_ptr<PartitionIds> ids_;
   bool log_append_time_ = false;
   std::vector<EpochStart> epochs_;

@@ -140,8 +140,45 @@ struct PartitionState {
   struct Segment {
     Offset base_offset;
     std::uint64_t bytes = 0;
+    std::uint32_t generation = 0;  // of the compaction that wrote it; 0: as it was appended
   };
   std::vector<Segment> segments;  // ascending; the last one is active
+  Offset compacted_until{0};      // below it no key occurs twice
+  WallMs tombstones_until = 0;    // the compacted part has tombstones that may go then; 0: none
+};
+
+// How a topic is compacted.
+struct CompactionRules {
+  std::int64_t delete_retention_ms = 86'400'000;  // how long tombstones stay once they are compacted
+  std::int64_t min_lag_ms = 0;                    // segments with a newer record stay as they are
+  std::uint32_t dirty_permille = 500;  // of the sealed bytes that are not compacted, before it is worth it
+  bool operator==(const CompactionRules&) const = default;
+};
+
+struct CompactionResult {
+  std::uint64_t segments_before = 0;
+  std::uint64_t segments_after = 0;
+  std::uint64_t bytes_before = 0;
+  std::uint64_t bytes_after = 0;
+  std::uint64_t records_kept = 0;
+  std::uint64_t records_removed = 0;
+};
+
+// One compaction of the sealed segments, from the first one to where `memory_bytes` of keys reach.
+struct CompactOp {
+  using Done = void (*)(CompactOp&, Errc);
+  CompactionRules rules;
+  WallMs now_ms = 0;
+  std::uint64_t memory_bytes = 16 * kMiB;  // for keys: 32 bytes each
+  std::uint64_t hash_key[2] = {};
+  std::uint32_t slice_bytes = 64 * kKiB;  // read at once; a larger batch is read whole
+  // A slice of work is done, with so many bytes read and written; it goes on with continue_compaction().
+  void (*slice)(CompactOp&, std::uint64_t bytes) = nullptr;
+  Done done = nullptr;
+  void* context = nullptr;
+  CompactionResult result;
+  // Private while in flight.
+  detail::OpState state{};
 };
 
 class PartitionLog {
@@ -191,6 +228,25 @@ class PartitionLog {
   // Drops everything and goes on at `offset`, at or beyond next_offset(): records in between are not to be
   // had (a snapshot of a log that begins later). Files stay until release_removed(). Only when idle().
   virtual void skip_to(Offset offset) = 0;
+  // Begins anew at `offset`, before or behind what is there, which is set aside: keep_new() drops it,
+  // return_to_old() puts it back instead of what was appended since. No checkpoint in between. Only when
+  // idle().
+  virtual void start_over(Offset offset) = 0;
+  virtual void keep_new() = 0;
+  virtual void return_to_old() = 0;
+
+  // Whether compact() has enough to do.
+  [[nodiscard]] virtual bool compaction_due(const CompactionRules& rules, WallMs now_ms) const = 0;
+  // Replaces the sealed segments by ones with the newest record of each key only. Only what is synced is
+  // touched, the active segment never. Readers notice nothing; a checkpoint makes it last, release_removed()
+  // removes the old files. Offsets stay what they were. One at a time; busy while another log of
+  // the same resources does it. `done` gets closed when it was cancelled, or when the log's start moved on;
+  // no_space, corruption and
+  // unsupported (a batch whose records cannot be read) leave everything as it was.
+  virtual void compact(CompactOp& op) = 0;
+  virtual void continue_compaction() = 0;
+  virtual void cancel_compaction() = 0;  // `done` follows, perhaps inside this call; nothing without one
+
   // The checkpoint whose snapshot() was taken at the last sync() call is durable. Releases what was dropped
   // before that call; segments dropped while the checkpoint was being written wait for the next one.
   virtual void release_removed() = 0;

@@ -43,6 +43,7 @@ enum class ApiKey : std::int16_t {
   node_status = 20000,
   group_lag = 20001,
   describe_nodes = 20002,
+  alter_nodes = 20003,
 };
 
 // Of APIs without flexible versions.
@@ -103,6 +104,7 @@ inline constexpr std::array kApis = {
     ApiInfo{ApiKey::node_status, "NodeStatus", 0, 0, 0, 0},
     ApiInfo{ApiKey::group_lag, "GroupLag", 0, 0, 0, 0},
     ApiInfo{ApiKey::describe_nodes, "DescribeNodes", 0, 0, 0, 0},
+    ApiInfo{ApiKey::alter_nodes, "AlterNodes", 0, 0, 0, 0},
 };
 
 // The entry of a key that came off the wire; null when this server does not know it.

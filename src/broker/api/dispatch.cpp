@@ -63,6 +63,7 @@ void handle_request(Broker& broker, Request& request) {
     case wire::ApiKey::create_partitions: return handle_create_partitions(broker, request);
     case wire::ApiKey::describe_configs: return handle_describe_configs(broker, request);
     case wire::ApiKey::describe_cluster: return handle_describe_cluster(broker, request);
+    case wire::ApiKey::alter_nodes: return handle_alter_nodes(broker, request);
     case wire::ApiKey::describe_nodes: return handle_describe_nodes(broker, request);
     case wire::ApiKey::find_coordinator: return handle_find_coordinator(broker, request);
     case wire::ApiKey::join_group: return handle_join_group(broker, request);

@@ -206,10 +206,12 @@ void handle_describe_nodes(Broker& broker, Request& request) {
                 .peer_host = record.peer_host,
                 .peer_port = record.peer_port,
                 .rack = record.rack,
-                .gone = known[i].gone};
+                .gone = known[i].gone,
+                .leaving = record.leaving};
   }
   wire::DescribeNodesResponse response;
   response.node_id = to_wire(broker.options().node);
+  response.recorded = !broker.directory().catalog().nodes().nodes.empty();
   response.nodes = nodes;
   broker.respond(request, response);
 }

@@ -194,7 +194,8 @@ void prepare_item(Broker& broker, const Request& request, const TopicView* view,
   wire::ProduceBatchLimits limits = produce_limits(broker, *view);
   limits.produce_version = request.header.version;
   limits.verify_records = !dedup;  // EventIds walks them
-  item.judge(wire::validate_produce_batch(records, limits));
+  item.judge(view->settings.cleanup_compact ? broker.event_ids().validate_keyed(records, limits)
+                                            : wire::validate_produce_batch(records, limits));
   if (item.code != wire::ErrorCode::none) return;
   item.replicas_min = static_cast<std::uint32_t>(view->settings.min_insync_replicas);
   item.batch = *records;

@@ -17,7 +17,8 @@ from .server import Escd
 
 _TESTS = []
 MODULES = ("clients", "protocol_edges", "esctl", "groups", "startup", "damage", "disk_faults", "hostile", "chaos",
-           "cluster", "partitions", "local_cluster", "members", "producers", "dedup", "admin", "bit_rot")
+           "cluster", "partitions", "local_cluster", "members", "nodes", "producers", "dedup", "admin", "bit_rot",
+           "compaction")
 
 
 class Skip(Exception):

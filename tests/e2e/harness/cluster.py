@@ -64,6 +64,16 @@ class Cluster:
         node.config.write_text(f"groups = {self.groups}\n[node]\nid = {node.number}\n[cluster]\nid = '{cluster_id}'\n"
                                f"secret = '{secret}'\nnodes = [{peers}]\n{self.tuning}")
 
+    def grow(self):
+        """Another machine: its configuration names everybody, the others' files stay as they are."""
+        ports = free_ports(2)
+        node = Node(self.context.escd, len(self.nodes) + 1, self.context.dir, "127.0.0.1", *ports)
+        self.nodes.append(node)
+        self.context.servers.append(node)
+        self.configure(node)
+        node.config.write_text(node.config.read_text().replace("[cluster]\n", "[cluster]\njoin = true\n"))
+        return node
+
     def __getitem__(self, number):
         return self.nodes[number - 1]
 

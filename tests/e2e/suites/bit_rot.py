@@ -33,10 +33,16 @@ def group_of(node, number):
     return Path(node.data_dir) / f"group-{number}"
 
 
+def wal_of(directory):
+    """Of a group: beside its data, or in the node's directory for logs."""
+    elsewhere = directory.parent.with_name(directory.parent.name + "-wal") / directory.name / "wal"
+    return elsewhere if elsewhere.exists() else directory / "wal"
+
+
 def covered_frames(directory):
     """(file, position, payload bytes) of every frame that a later one calls durable."""
     frames, durable = [], 0
-    for path in sorted(directory.glob("wal/*")):
+    for path in sorted(wal_of(directory).glob("*")):
         data = path.read_bytes()
         for at in range(BLOCK, len(data), BLOCK):
             if data[at:at + 4] == b"ESCF":
@@ -51,11 +57,20 @@ def rot_log(directory, generator):
     return flip(path, at + generator.randrange(HEADER_BYTES + payload), generator)
 
 
+def under_checksum(path, below, generator):
+    """A place that a record batch's checksum, or its place in the log, vouches for: not the leader epoch."""
+    data, starts = path.read_bytes(), [0]
+    while starts[-1] + 12 < len(data) and starts[-1] < below:
+        starts.append(starts[-1] + 12 + struct.unpack_from(">i", data, starts[-1] + 8)[0])
+    epochs = {start + i for start in starts for i in range(12, 16)}
+    return generator.choice([at for at in range(min(below, len(data))) if at not in epochs])
+
+
 def rot_segment(directory, generator):
     """Of a partition's newest segment, which is read whole at the start."""
     segments = [p for p in directory.glob("partitions/*/*.log") if p.stat().st_size > 1000]
     newest = generator.choice([p for p in segments if p == max(p.parent.glob("*.log"))])
-    return flip(newest, generator.randrange(500), generator)
+    return flip(newest, under_checksum(newest, 500, generator), generator)
 
 
 def rot_file(name):
@@ -72,6 +87,9 @@ def starts_anew(cluster, node, group, what):
         check(node.wait_log(word, 15), f"{what}: no {word}: {node.log_tail()}")
     aside = [p.name for p in Path(node.data_dir).iterdir() if p.name.startswith(f"group-{group}.damaged-")]
     check(aside, f"{what}: nothing is put aside")
+    log = wal_of(group_of(node, group))
+    if log.parent.parent != Path(node.data_dir):
+        check(log.with_name("wal" + aside[0].split(f"group-{group}")[1]).exists(), f"{what}: the log is not put aside")
     node.wait_ready()
     check_equal((node.pid, node.alive()), (pid, True), f"{what}: the same process serves")
     taken_in(cluster, node, {n: max(0, at - 20000) for n, at in since.items()}, groups=[group])
@@ -82,12 +100,16 @@ def a_node_with_flipped_bits_puts_them_aside_and_learns_from_the_others(context)
     seed = int(os.environ.get("ESC_E2E_SEED", random.randrange(1 << 30)))
     generator = random.Random(seed)
     context.note(f"seed {seed}")
-    cluster = Cluster(context, tuning=OFTEN).start()
+    cluster = Cluster(context, tuning=OFTEN)
+    apart, command = cluster[3], cluster[3].command
+    apart.command = lambda *args: command("--wal", apart.data_dir + "-wal", *args)
+    cluster.start()
     load = Load(cluster)
     load.wait_progress()
     rots = [rot_log, rot_segment, rot_file("checkpoint"), rot_file("incarnation")]
     for number in range(40 if context.long else 4):
         node, group = generator.choice(cluster.nodes), generator.randrange(cluster.groups)
+        node = apart if number == 0 else node
         load.run(0.7)
         node.kill()
         what = rots[number % len(rots)](group_of(node, group), generator)

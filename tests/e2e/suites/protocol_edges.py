@@ -486,8 +486,10 @@ def describe_configs_reports_real_values(context):
         check_equal(configs(type=2, name="nowhere", keys=None)[0], 3, "unknown topic")
         broker = client.metadata(None)["brokers"][0]["node_id"]
         check_equal(configs(type=4, name=str(broker), keys=None)[0], 0, "the broker's settings")
-        check_equal(client.create_topic("c", 1, {"cleanup.policy": "compact"})["error_code"], 40,
-                    "compaction does not exist yet, so it must not be promised")
+        check_equal(client.create_topic("c", 1, {"cleanup.policy": "shred"})["error_code"], 40, "a policy nobody knows")
+        check_equal(client.create_topic("c", 1, {"cleanup.policy": "delete,compact"})["error_code"], 0, "both")
+        check_equal(configs(type=2, name="c", keys=["cleanup.policy"])[1]["cleanup.policy"]["value"], "compact,delete",
+                    "what a topic that is compacted says of itself")
 
 
 @test()

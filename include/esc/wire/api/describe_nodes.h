@@ -27,7 +27,8 @@ struct DescribeNodesResponse {
     String peer_host{};  // for the other nodes; empty: a single node
     std::int32_t peer_port = 0;
     String rack{};
-    bool gone = false;  // the node that is asked has had no link to it for a while
+    bool gone = false;     // the node that is asked has had no link to it for a while
+    bool leaving = false;  // it is being removed
 
     static void describe(auto& field, auto& self) {
       field("node_id", self.node_id);
@@ -37,16 +38,19 @@ struct DescribeNodesResponse {
       field("peer_port", self.peer_port);
       field("rack", self.rack);
       field("gone", self.gone);
+      field("leaving", self.leaving);
     }
   };
 
   ErrorCode error_code = ErrorCode::none;
   std::int32_t node_id = 0;  // who answers
+  bool recorded = false;     // group 0's log has the nodes; otherwise they are those of the configuration
   Array<Node> nodes{};       // ascending by id
 
   static void describe(auto& field, auto& self) {
     field("error_code", self.error_code);
     field("node_id", self.node_id);
+    field("recorded", self.recorded);
     field("nodes", self.nodes);
   }
 };
