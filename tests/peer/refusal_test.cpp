@@ -271,8 +271,8 @@ TEST_F(Distrust, messages_in_pieces_of_any_size_arrive) {
 }
 
 TEST_F(Distrust, a_link_that_talks_nonsense_is_closed_with_the_reason) {
-  const auto expect_closed = [this](const std::function<std::vector<std::byte>(const RawDialler&)>& bytes,
-                                    const std::string& reason) {
+  const auto expect_closed = [](const std::function<std::vector<std::byte>(const RawDialler&)>& bytes,
+                                const std::string& reason) {
     World fresh;
     Node& node = fresh.add(2);
     node.links->set_peer({.node = NodeId(1), .host = "127.0.0.1", .port = 1});

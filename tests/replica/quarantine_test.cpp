@@ -38,15 +38,15 @@ void rot_log(ClusterNode& node) {
 }
 
 struct Rotting : ClusterWorld {
-  explicit Rotting(std::uint32_t nodes, std::uint64_t seed = 1) : ClusterWorld(nodes, seed) {
-    for (const auto& node : this->nodes) node->options.checkpoint_interval = 1000 * kSecond;
+  explicit Rotting(std::uint32_t members, std::uint64_t seed = 1) : ClusterWorld(members, seed) {
+    for (const auto& node : nodes) node->options.checkpoint_interval = 1000 * kSecond;
     boot_all();
     EXPECT_NE(wait_for_leader(), nullptr);
     EXPECT_TRUE(run_until([this] { return whole(); }));
     for (int i = 0; i < 10; ++i) EXPECT_EQ(commit_one(*leader()), Errc::ok);
     const Index end = leader()->group->commit_index();
     EXPECT_TRUE(run_until([&] {
-      return std::ranges::all_of(this->nodes, [&](const auto& node) {
+      return std::ranges::all_of(nodes, [&](const auto& node) {
         return node->group->commit_index() == end && node->group->core().durable_index() == end;
       });
     }));

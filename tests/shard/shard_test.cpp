@@ -36,6 +36,7 @@ struct OneCore {
     options.group.wal.bytes_max = 4 * wal_segment_bytes;
     options.broker.node = NodeId(1);
     options.broker.cluster_id = "test";
+    options.broker.receive_buffers = io::LoopOptions{}.receive_buffers;
     options.broker.nodes = {{NodeId(1), "127.0.0.1", 9092}};
     shard = std::make_unique<Shard>(options, *loop, files, mesh, obs::LogSource(), registry.scope(), control);
     EXPECT_TRUE(shard->start()) << control.failure();

@@ -179,7 +179,10 @@ struct RaftWorld : World {
       if (!later && !(step.reset && step.last <= report.reset_index)) break;
       ++count;
     }
-    // A reset whose segment was recycled cannot be told from one that never was, but then frames follow it.
+    // A reset whose segment was recycled cannot be told from one that never was, but then frames follow it,
+    // or nothing is left of what came before it either.
+    const bool nothing = report.last_index == Index{0};
+    while (nothing && count < steps.size() && steps[count].reset && steps[count].last <= after) ++count;
     ASSERT_GE(count, durable_steps());
     steps.resize(count);
     for (Step& step : steps) step.durable = true;

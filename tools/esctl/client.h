@@ -48,27 +48,7 @@ class Client {
     if (!version) return std::unexpected(version.error());
     return call_at<Response>(request, *version);
   }
-  // For this project's own APIs, which no server advertises.
-  template <class Response, class Request>
-  [[nodiscard]] Result<Reply<Response>> call_private(const Request& request) {
-    return call_at<Response>(request, wire::api_info(Request::kApi).max);
-  }
-  // False when the server does not offer the API at a version we speak.
-  [[nodiscard]] bool offers(wire::ApiKey key) const { return negotiate(key).has_value(); }
-  [[nodiscard]] const std::string& address() const { return address_; }
-  // For a connection that lives longer than one command's patience.
-  void set_deadline(Deadline deadline) { deadline_ = deadline; }
-
- private:
-  struct Range {
-    std::int16_t key = 0;
-    std::int16_t min = 0;
-    std::int16_t max = 0;
-  };
-
-  Client(int descriptor, std::string address, Deadline deadline)
-      : descriptor_(descriptor), address_(std::move(address)), deadline_(deadline) {}
-
+  // At a version that both are known to speak.
   template <class Response, class Request>
   [[nodiscard]] Result<Reply<Response>> call_at(const Request& request, std::int16_t version) {
     request_.resize(kRequestBytesMax);
@@ -91,6 +71,26 @@ class Client {
     reply.message = *message;
     return reply;
   }
+  // For this project's own APIs, which no server advertises.
+  template <class Response, class Request>
+  [[nodiscard]] Result<Reply<Response>> call_private(const Request& request) {
+    return call_at<Response>(request, wire::api_info(Request::kApi).max);
+  }
+  // False when the server does not offer the API at a version we speak.
+  [[nodiscard]] bool offers(wire::ApiKey key) const { return negotiate(key).has_value(); }
+  [[nodiscard]] const std::string& address() const { return address_; }
+  // For a connection that lives longer than one command's patience.
+  void set_deadline(Deadline deadline) { deadline_ = deadline; }
+
+ private:
+  struct Range {
+    std::int16_t key = 0;
+    std::int16_t min = 0;
+    std::int16_t max = 0;
+  };
+
+  Client(int descriptor, std::string address, Deadline deadline)
+      : descriptor_(descriptor), address_(std::move(address)), deadline_(deadline) {}
 
   [[nodiscard]] Status fetch_versions();
   [[nodiscard]] Result<std::int16_t> negotiate(wire::ApiKey key) const;

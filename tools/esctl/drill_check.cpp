@@ -84,7 +84,8 @@ class Reader {
     request.max_wait_ms = 500;
     request.min_bytes = 1;
     request.topics = {&topic, 1};
-    const auto reply = client.call<wire::FetchResponse>(request);
+    constexpr std::int16_t kByName = 12;  // later versions know topics by their ids
+    const auto reply = client.call_at<wire::FetchResponse>(request, kByName);
     if (!reply) return std::unexpected(reply.error());
     for (const auto& answered : reply->message.responses) {
       for (const auto& partition : answered.partitions) {

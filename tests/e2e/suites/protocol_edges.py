@@ -12,7 +12,7 @@ from harness.schema import APIS
 BASE_TIME = 1_700_000_000_000
 
 # The ranges of the compatibility map: what is advertised, and the lowest version that is really served.
-ADVERTISED = {"Produce": (0, 9), "Fetch": (4, 12), "ListOffsets": (1, 7), "Metadata": (0, 12),
+ADVERTISED = {"Produce": (0, 9), "Fetch": (4, 17), "ListOffsets": (1, 9), "Metadata": (0, 12),
               "ApiVersions": (0, 4), "CreateTopics": (2, 7), "DeleteTopics": (1, 6), "DescribeConfigs": (1, 4),
               "CreatePartitions": (0, 3), "DescribeCluster": (0, 1)}
 SERVED_FROM = {"Produce": 3}
