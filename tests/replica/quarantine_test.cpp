@@ -250,7 +250,7 @@ TEST(Repair, while_a_node_is_missing_nobody_leaves) {
   EXPECT_FALSE(damaged.group->failed());
   EXPECT_EQ(world.commit_one(*world.wait_for_leader()), Errc::ok) << "two of three serve";
   world.boot(missing.number);
-  EXPECT_TRUE(world.run_until([&] { return damaged.damage != ""; }, 20 * kSecond)) << "now it may leave";
+  EXPECT_TRUE(world.run_until([&] { return !damaged.damage.empty(); }, 20 * kSecond)) << "now it may leave";
   damaged.crash();
   world.boot(damaged.number);
   EXPECT_TRUE(world.run_until([&] { return world.whole(); }));
@@ -260,7 +260,7 @@ TEST(Repair, a_follower_asks_to_lead_and_leaves_as_a_leader) {
   Rotting world(3);
   ClusterNode& damaged = world.node(world.leader()->number % 3 + 1);
   damaged.group->report_damage("segment 7 at byte 9");
-  ASSERT_TRUE(world.run_until([&] { return damaged.damage != ""; }, 20 * kSecond));
+  ASSERT_TRUE(world.run_until([&] { return !damaged.damage.empty(); }, 20 * kSecond));
   damaged.crash();
   world.boot(damaged.number);
   EXPECT_TRUE(world.run_until([&] { return world.whole(); }));
@@ -272,7 +272,7 @@ TEST(Repair, of_two_damaged_nodes_the_second_waits_until_the_first_is_back) {
   ClusterNode& second = world.node(first.number % 3 + 1);
   first.group->report_damage("a");
   second.group->report_damage("b");
-  const auto left = [](const ClusterNode& node) { return node.damage != ""; };
+  const auto left = [](const ClusterNode& node) { return !node.damage.empty(); };
   ASSERT_TRUE(world.run_until([&] { return left(first) || left(second); }, 20 * kSecond));
   EXPECT_NE(left(first), left(second));
   ClusterNode& gone = left(first) ? first : second;
@@ -336,7 +336,7 @@ TEST(Scrub, damage_in_a_sealed_segment_of_a_follower_is_found_after_its_next_sta
   world.boot(node.number);
   node.fs.corrupt(first, 9000, 0x40);  // now: without an index file the start reads the segment itself
   ASSERT_TRUE(world.run_until([&] { return node.group->stats().damage_found > 0; }, 5 * kSecond));
-  ASSERT_TRUE(world.run_until([&] { return node.damage != ""; }, 20 * kSecond));
+  ASSERT_TRUE(world.run_until([&] { return !node.damage.empty(); }, 20 * kSecond));
   EXPECT_NE(node.damage.find(first), std::string::npos) << node.damage;
   node.crash();
   world.boot(node.number);
