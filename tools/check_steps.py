@@ -28,7 +28,6 @@ FUZZ_SECONDS = 8            # per target; the corpus carries what longer runs ha
 SIM_SEEDS = "1..600"         # known to pass; escsim --seeds A..B for fresh ones
 SIM_SECONDS = 40            # for them, as many as fit
 TIDY_SECONDS = 150          # changed files first, then the critical ones, as many as fit
-TSAN_TESTS = ["ring"]  # rings and mesh
 TIDY_CRITICAL = ["src/raft/*.cpp", "src/wal/*.cpp", "src/ring/*.cpp", "src/logfmt/*.cpp", "src/io/*.cpp",
                  "src/store/*.cpp", "src/replica/*.cpp"]
 SANITIZER_ENVIRONMENT = {
@@ -119,11 +118,6 @@ def build(variant, *targets, werror=True):
     return lambda runner: one(runner.command("tools/build", *flags, variant, *targets), f"tools/build {variant} failed")
 
 
-def build_tsan(runner):
-    targets = [f"tests/test_{name}" for name in TSAN_TESTS if list((ROOT / "tests" / name).glob("*.cpp"))]
-    return one(runner.command("tools/build", "--werror", "tsan", *targets), "tools/build tsan failed")
-
-
 def cases_of(junit):
     """Counts single test cases: meson merges the reports of GoogleTest into its own."""
     outcome = Outcome()
@@ -156,11 +150,6 @@ def meson_tests(variant, *selection):
             outcome.notes.append("a test program crashed or timed out")
         return outcome
     return run
-
-
-def run_tsan(runner):
-    names = [name for name in TSAN_TESTS if (ROOT / "build/tsan/tests" / f"test_{name}").exists()]
-    return meson_tests("tsan", *names)(runner)
 
 
 def run_fuzzers(runner):
@@ -326,9 +315,9 @@ STEPS = [
          meson_tests("asan", "--suite", "unit", "--suite", "lint", "--timeout-multiplier", "3"),
          "one module alone: build/asan/tests/test_<module> --gtest_filter=...; formatting: tools/check_format.py --fix", 6,
          ("asan-build",)),
-    Step("tsan-build", "ring and mesh tests with the thread sanitizer (clang)", build_tsan,
+    Step("tsan-build", "ring and mesh tests with the thread sanitizer (clang)", build("tsan"),
          "reproduce with: tools/build --werror tsan", 5),
-    Step("tsan", "ring and mesh tests under it", run_tsan,
+    Step("tsan", "ring and mesh tests under it", meson_tests("tsan", "ring"),
          "one module alone: build/tsan/tests/test_ring", 4, ("tsan-build",)),
     Step("fuzz", f"every fuzz target for {FUZZ_SECONDS} s", run_fuzzers,
          "replay: build/asan/tests/fuzz/<target> build/asan/findings/<file>; add the input to tests/fuzz/corpus", 4, ("asan-build",)),
