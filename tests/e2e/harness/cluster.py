@@ -6,7 +6,7 @@ import signal
 import time
 
 from . import records as rec
-from .cases import Skip, check, check_equal
+from .cases import Skip, check, check_equal, eventually
 from .protocol import ProtocolError, RawClient
 from .server import Escd, free_ports
 
@@ -42,9 +42,14 @@ class Node(Escd):
 
     def pause(self):
         os.kill(self.pid, signal.SIGSTOP)
+        eventually(self.paused, 5, 0.01, f"node {self.number} stops")
 
     def resume(self):
         os.kill(self.pid, signal.SIGCONT)
+
+    def paused(self):
+        with open(f"/proc/{self.pid}/stat") as stat:
+            return stat.read().rpartition(")")[2].split()[0] == "T"
 
 
 class Cluster:
@@ -92,11 +97,13 @@ class Cluster:
         return [n for n in self.nodes if n.alive()]
 
     def ask(self, function, timeout=20):
-        """function(client) with any living node, again until it answers without an error of transition."""
+        """function(client) with any node that can answer, again until it does so without an error of transition."""
         deadline, trouble = time.monotonic() + timeout, "no node is alive"
         while time.monotonic() < deadline:
             for node in self.alive():
                 try:
+                    if node.paused():
+                        continue
                     with node.connect(3) as client:
                         value = function(client)
                         if value is not None:

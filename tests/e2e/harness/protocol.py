@@ -233,8 +233,10 @@ class RawClient:
         return answer["topics"][0]["partitions"][0]
 
     def fetch(self, topic, partition, offset, version=11, **options):
-        answer = self.call("Fetch", version, fetch_body(topic, partition, offset, **options))
-        return answer["topics"][0]["partitions"][0]
+        body = fetch_body(topic, partition, offset, **options)
+        if version >= 13:
+            body["topics"][0]["topic_id"] = self.metadata([topic], 12)["topics"][0]["topic_id"]
+        return self.call("Fetch", version, body)["topics"][0]["partitions"][0]
 
     def list_offset(self, topic, partition, timestamp, version=5):
         body = {"topics": [{"name": topic, "partitions": [{"index": partition, "timestamp": timestamp}]}]}

@@ -33,7 +33,7 @@ rsp
 
 api 1 Fetch flex 12
 req
-  replica_id int32
+  replica_id int32 0-14
   max_wait_ms int32
   min_bytes int32
   max_bytes int32 3+
@@ -41,7 +41,8 @@ req
   session_id int32 7+
   session_epoch int32 7+
   topics []
-    name string
+    name string 0-12
+    topic_id uuid 13+
     partitions []
       index int32
       current_leader_epoch int32 9+
@@ -50,7 +51,8 @@ req
       log_start_offset int64 5+
       max_bytes int32
   forgotten [] 7+
-    name string
+    name string 0-12
+    topic_id uuid 13+
     partitions []int32
   rack_id string 11+
 rsp
@@ -58,7 +60,8 @@ rsp
   error_code int16 7+
   session_id int32 7+
   topics []
-    name string
+    name string 0-12
+    topic_id uuid 13+
     partitions []
       index int32
       error_code int16
