@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "esc/wire/compression.h"
+#include "repack.h"
 
 namespace esc::wire {
 namespace {
@@ -85,20 +85,12 @@ bool read_event_id(const Record& record, const EventIdRule& rule, NullableBytes&
 std::expected<ByteView, Errc> remove_records(BatchView batch, ByteView records, std::span<const bool> drop,
                                              const RewriteBuffers& buffers) {
   if (buffers.out.size() < kBatchHeaderBytes) return std::unexpected(Errc::too_large);
-  const ByteSpan payload = buffers.out.subspan(kBatchHeaderBytes);
-  const bool compressed = batch.codec() != Codec::none;
-  const ByteSpan plain = compressed ? buffers.plain : payload;
-  const auto kept = copy_kept(records, drop, plain);
+  const Repack repack(batch, buffers);
+  const auto kept = copy_kept(records, drop, repack.records());
   if (!kept) return std::unexpected(kept.error());
-  std::size_t payload_bytes = kept->bytes;
-  if (compressed) {
-    const auto packed = compress(batch.codec(), plain.first(kept->bytes), payload);
-    if (!packed) return std::unexpected(packed.error());
-    payload_bytes = packed->size();
-  }
-  const ByteSpan result = buffers.out.first(kBatchHeaderBytes + payload_bytes);
-  std::memcpy(result.data(), batch.bytes().data(), kBatchHeaderBytes);
-  store_be(result.data() + 8, static_cast<std::int32_t>(result.size() - kBatchLengthEnd));
+  const auto packed = repack.finish(kept->bytes);
+  if (!packed) return std::unexpected(packed.error());
+  const ByteSpan result = *packed;
   store_be(result.data() + 23, kept->records - 1);
   store_be(result.data() + 35, batch.base_timestamp() + kept->max_timestamp_delta);
   store_be(result.data() + 57, kept->records);

@@ -5,7 +5,7 @@
 #include <limits>
 
 #include "esc/base/assert.h"
-#include "esc/wire/compression.h"
+#include "repack.h"
 
 namespace esc::wire {
 namespace {
@@ -107,21 +107,13 @@ std::expected<ByteView, Errc> rewrite_batch(BatchView batch, ByteView records,
   const std::int64_t base_timestamp = rewrite.delete_horizon.value_or(batch.base_timestamp());
   const Shift shift{difference(batch.base_timestamp(), base_timestamp),
                     batch.base_offset() - rewrite.base_offset, span};
-  const ByteSpan payload = buffers.out.subspan(kBatchHeaderBytes);
-  const bool compressed = batch.codec() != Codec::none;
-  const ByteSpan plain = compressed ? buffers.plain : payload;
-  const auto kept = copy_kept(records, keep, shift, plain);
+  const Repack repack(batch, buffers);
+  const auto kept = copy_kept(records, keep, shift, repack.records());
   if (!kept) return std::unexpected(kept.error());
-  std::size_t payload_bytes = kept->bytes;
-  if (compressed) {
-    const auto packed = compress(batch.codec(), plain.first(kept->bytes), payload);
-    if (!packed) return std::unexpected(packed.error());
-    payload_bytes = packed->size();
-  }
-  const ByteSpan result = buffers.out.first(kBatchHeaderBytes + payload_bytes);
-  std::memcpy(result.data(), batch.bytes().data(), kBatchHeaderBytes);
+  const auto packed = repack.finish(kept->bytes);
+  if (!packed) return std::unexpected(packed.error());
+  const ByteSpan result = *packed;
   store_be(result.data(), rewrite.base_offset);
-  store_be(result.data() + 8, static_cast<std::int32_t>(result.size() - kBatchLengthEnd));
   if (rewrite.delete_horizon.has_value()) {
     store_be(result.data() + 21, static_cast<std::int16_t>(batch.attributes() | kAttributeDeleteHorizon));
   }
