@@ -24,24 +24,18 @@ std::uint32_t Admission::do_work(Nanos now) {
   if (core.configurations().current_index() > core.commit_index() || core.configurations().full()) return 0;
   if (dismiss(now)) return 1;
   for (const peer::PeerAddress& peer : group_.options_.peers) {
-    if (peer.node != group_.options_.node && stays(peer.node) && judge(peer.node, now)) return 1;
+    if (peer.node != group_.options_.node && group_.nodes_.stays(peer.node) && judge(peer.node, now))
+      return 1;
   }
   return 0;
 }
 
-// As long as the log has no nodes the configured ones are all there are: nobody leaves.
-bool Admission::stays(NodeId node) const {
-  if (group_.nodes_.nodes.empty()) return true;
-  const NodeRecord* record = group_.nodes_.find(node);
-  return record != nullptr && !record->leaving;
-}
-
 bool Admission::dismiss(Nanos now) {
   const NodeId self = group_.options_.node;
-  if (!stays(self)) return step_aside(now);
+  if (!group_.nodes_.stays(self)) return step_aside(now);
   const raft::Configuration& members = group_.core_->configuration();
   for (const raft::MemberIncarnation& member : members.incarnations) {
-    if (stays(member.node)) continue;
+    if (group_.nodes_.stays(member.node)) continue;
     if (members.is_voter(member.node) && !majority_without(member.node, now)) {
       group_.log_.log_limited(wait_limiter_, obs::Level::warn, "member_waits",
                               {{"group", group_.options_.id},

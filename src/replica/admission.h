@@ -29,7 +29,6 @@ class Admission {
  private:
   // Members that are no nodes of the cluster any more. Whether something was done.
   bool dismiss(Nanos now);
-  [[nodiscard]] bool stays(NodeId node) const;
   bool step_aside(Nanos now);
   // Whether something was proposed: one change at a time.
   bool judge(NodeId node, Nanos now);

@@ -304,9 +304,7 @@ void Group::rebalance(Nanos now) {
 void Group::judge_fitness(Nanos now) {
   const bool full = no_space_ || wal_->space() == wal::Space::low;
   // Who is to leave the cluster votes to the end, but leads no more.
-  const NodeRecord* own = nodes_.find(options_.node);
-  const bool stays = nodes_.nodes.empty() || (own != nullptr && !own->leaving);
-  core_->set_electable(!full && stays && fetch_ == nullptr && has_room_to_lead());
+  core_->set_electable(!full && nodes_.stays(options_.node) && fetch_ == nullptr && has_room_to_lead());
   if (!full) {
     full_since_ = 0;
   } else if (full_since_ == 0) {

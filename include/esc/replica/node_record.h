@@ -33,6 +33,11 @@ struct NodeList {
     }
     return nullptr;
   }
+  // As long as the log has no nodes the configured ones are all there are: nobody leaves.
+  [[nodiscard]] bool stays(NodeId node) const {
+    const NodeRecord* const record = find(node);
+    return nodes.empty() || (record != nullptr && !record->leaving);
+  }
 };
 
 // docs/PROTOCOL.md, "Nodes".
