@@ -27,25 +27,27 @@ class CompactionTest : public StoreTest {
     while (state().segments.size() == before) put({{"filler", std::string(3000, 'f')}});
     ASSERT_EQ(sync(), Errc::ok);
   }
-  Errc compact(WallMs now = kNow) {
+  // Begins; `outcome_` tells the end.
+  void begin(WallMs now = kNow) {
     op_ = {};
     op_.rules = rules_;
     op_.now_ms = now;
     op_.memory_bytes = memory_;
     op_.slice_bytes = slice_;
     op_.slice = [](CompactOp&, std::uint64_t) {};
-    std::pair<bool, Errc> outcome{false, Errc::ok};
-    op_.context = &outcome;
-    op_.done = [](CompactOp& op, Errc error) {
-      *static_cast<std::pair<bool, Errc>*>(op.context) = {true, error};
-    };
+    outcome_.reset();
+    op_.context = &outcome_;
+    op_.done = [](CompactOp& op, Errc error) { *static_cast<std::optional<Errc>*>(op.context) = error; };
     log_->compact(op_);
-    while (!outcome.first) {
+  }
+  Errc compact(WallMs now = kNow) {
+    begin(now);
+    while (!outcome_) {
       if (disk_.run_one()) continue;
       log_->continue_compaction();
       ++slices_;
     }
-    return outcome.second;
+    return *outcome_;
   }
   // Sync, checkpoint, removal of what it no longer names.
   void checkpoint() {
@@ -106,6 +108,7 @@ class CompactionTest : public StoreTest {
 
   Prng prng_{11};
   CompactionRules rules_;
+  std::optional<Errc> outcome_;  // once it has ended
   std::uint64_t memory_ = kMiB;
   std::uint32_t slice_ = 4096;
   std::uint64_t slices_ = 0;
@@ -348,27 +351,17 @@ TEST_F(CompactionTest, it_waits_until_enough_is_dirty) {
 TEST_F(CompactionTest, retention_in_the_middle_ends_it_and_loses_nothing) {
   fill(300, 30);
   seal();
-  op_ = {};
-  op_.rules = rules_;
-  op_.now_ms = kNow;
-  op_.slice_bytes = 4096;
-  op_.slice = [](CompactOp&, std::uint64_t) {};
-  std::pair<bool, Errc> outcome{false, Errc::ok};
-  op_.context = &outcome;
-  op_.done = [](CompactOp& op, Errc error) {
-    *static_cast<std::pair<bool, Errc>*>(op.context) = {true, error};
-  };
-  log_->compact(op_);
+  begin();
   for (int i = 0; i < 10; ++i) {
     disk_.run();
     log_->continue_compaction();
   }
   log_->set_log_start(state().segments[1].base_offset);
   checkpoint();
-  while (!outcome.first) {
+  while (!outcome_.has_value()) {
     if (!disk_.run_one()) log_->continue_compaction();
   }
-  EXPECT_EQ(outcome.second, Errc::closed);
+  EXPECT_EQ(outcome_, Errc::closed);
   disk_.run();
   EXPECT_TRUE(log_->idle());
   EXPECT_EQ(read_all(log_->log_start_offset()).size(),
@@ -382,30 +375,20 @@ TEST_F(CompactionTest, cancelling_at_any_step_leaves_everything_as_it_was) {
   checkpoint();
   const std::set<std::string> before = files();
   for (int steps = 0; steps < 400; ++steps) {
-    op_ = {};
-    op_.rules = rules_;
-    op_.now_ms = kNow;
-    op_.slice_bytes = 4096;
-    op_.slice = [](CompactOp&, std::uint64_t) {};
-    std::pair<bool, Errc> outcome{false, Errc::ok};
-    op_.context = &outcome;
-    op_.done = [](CompactOp& op, Errc error) {
-      *static_cast<std::pair<bool, Errc>*>(op.context) = {true, error};
-    };
-    log_->compact(op_);
-    for (int i = 0; i < steps && !outcome.first; ++i) {
+    begin();
+    for (int i = 0; i < steps && !outcome_.has_value(); ++i) {
       if (!disk_.run_one()) log_->continue_compaction();
     }
     log_->cancel_compaction();
     disk_.run();
-    ASSERT_TRUE(outcome.first) << steps;
+    ASSERT_TRUE(outcome_.has_value()) << steps;
     EXPECT_TRUE(log_->idle());
-    if (outcome.second == Errc::ok) {
+    if (outcome_ == Errc::ok) {
       EXPECT_GT(steps, 20);
       EXPECT_EQ(sealed_part(read_all()), expected());
       return;
     }
-    ASSERT_EQ(outcome.second, Errc::closed);
+    ASSERT_EQ(outcome_, Errc::closed);
     ASSERT_EQ(files(), before);
     ASSERT_EQ(read_all(), all_);
   }
@@ -449,17 +432,11 @@ TEST_F(CompactionTest, damage_is_told_with_file_and_position_and_nothing_is_repl
 TEST_F(CompactionTest, destroying_the_log_ends_it) {
   fill(200, 30);
   seal();
-  op_ = {};
-  op_.rules = rules_;
-  op_.slice = [](CompactOp&, std::uint64_t) {};
-  Errc compacted = Errc::ok;
-  op_.context = &compacted;
-  op_.done = [](CompactOp& op, Errc error) { *static_cast<Errc*>(op.context) = error; };
-  log_->compact(op_);
+  begin();
   (void)disk_.run_one();
   SyncOp gone;
   EXPECT_EQ(finish(disk_, gone, [&] { log_->destroy(gone); }), Errc::ok);
-  EXPECT_EQ(compacted, Errc::closed);
+  EXPECT_EQ(outcome_, Errc::closed);
   EXPECT_TRUE(files().empty());
 }
 

@@ -309,15 +309,7 @@ class CompactedTwin {
 };
 
 TEST(CompactedTwinTest, the_newest_record_of_each_key_is_there_through_everything) {
-  const char* chosen = ::getenv("ESC_SEED");
-  const std::uint64_t first = chosen != nullptr ? std::strtoull(chosen, nullptr, 10) : 1;
-  const std::uint64_t last = chosen != nullptr ? first : 40;
-  for (std::uint64_t seed = first; seed <= last; ++seed) {
-    SCOPED_TRACE("ESC_SEED=" + std::to_string(seed));
-    CompactedTwin(seed).run(500);
-    if (HasFailure()) return;
-  }
-  if (chosen != nullptr) return;
+  if (!for_each_seed(40, [](std::uint64_t seed) { CompactedTwin(seed).run(500); })) return;
   EXPECT_GT(CompactedTwin::compactions, 200U);
   EXPECT_GT(CompactedTwin::removed, 5000U);
 }

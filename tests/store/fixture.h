@@ -23,6 +23,19 @@
 
 namespace esc::store::testing {
 
+// Runs the seeds 1 to `last` until one fails, or the one that ESC_SEED names. Whether they were all of them.
+template <class F>
+bool for_each_seed(std::uint64_t last, F&& run) {
+  const char* const chosen = ::getenv("ESC_SEED");
+  const std::uint64_t first = chosen != nullptr ? std::strtoull(chosen, nullptr, 10) : 1;
+  for (std::uint64_t seed = first; seed <= (chosen != nullptr ? first : last); ++seed) {
+    SCOPED_TRACE("ESC_SEED=" + std::to_string(seed));
+    run(seed);
+    if (::testing::Test::HasFailure()) return false;
+  }
+  return chosen == nullptr;
+}
+
 class FileDisk final : public io::Disk {
  public:
   // Not 0: the operation fails with this errno; a write has then written half of its bytes.
