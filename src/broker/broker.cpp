@@ -2,12 +2,12 @@
 
 #include <algorithm>
 
-#include "compaction_metrics.h"
 #include "connection.h"
 #include "controller.h"
 #include "coordinators.h"
 #include "event_ids.h"
 #include "fetch_call.h"
+#include "group_metrics.h"
 #include "handlers.h"
 #include "produce_call.h"
 #include "producer_ids.h"
@@ -81,7 +81,7 @@ Broker::Broker(io::Env env, obs::LogSource log, obs::Scope& metrics, const Broke
       coordinators_(std::make_unique<Coordinators>(*this)),
       producer_ids_(std::make_unique<ProducerIds>(*this)),
       event_ids_(std::make_unique<EventIds>(*this)),
-      compaction_metrics_(std::make_unique<CompactionMetrics>(*this)),
+      group_metrics_(std::make_unique<GroupMetrics>(*this)),
       loan_references_(options.receive_buffers, 0) {
   started_at_ = env_.clock.now();
   connection_store_.reserve(1024);
@@ -297,8 +297,7 @@ void Broker::await_replicas(ProduceCall& call) {
 
 std::uint32_t Broker::do_work(Nanos now) {
   std::uint32_t work = controller_->do_work(now) + coordinators_->do_work(now) + producer_ids_->do_work(now);
-  event_ids_->do_work(now);
-  compaction_metrics_->do_work(now);
+  group_metrics_->do_work(now);
   while (!finishing_.empty()) {
     auto& call = static_cast<FetchCall&>(finishing_.pop_front());
     for (replica::FetchWaiter& waiter : call.waiters) {

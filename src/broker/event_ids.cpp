@@ -8,7 +8,6 @@ namespace esc::broker {
 namespace {
 
 constexpr std::size_t kPlainBytesFirst = 1 * kMiB;
-constexpr Nanos kMetricsEvery = kSecond;
 
 }  // namespace
 
@@ -72,28 +71,6 @@ wire::BatchVerdict EventIds::validate_keyed(const wire::NullableBytes& records,
     if (!no_room || plain_.size() >= replica::kBatchPlainBytesMax) return verdict;
     plain_.resize(plain_.size() * 2);
   }
-}
-
-void EventIds::do_work(Nanos now) {
-  if (now < next_metrics_) return;
-  next_metrics_ = now + kMetricsEvery;
-  replica::EventIdStats all;
-  for (std::uint32_t id = 0; id < broker_.options().groups; ++id) {
-    const replica::Group* const group = broker_.group(GroupId(id));
-    if (group == nullptr) continue;
-    const replica::EventIdStats stats = group->event_id_stats();
-    all.ids += stats.ids;
-    all.memory_bytes += stats.memory_bytes;
-    all.expired += stats.expired;
-    all.evicted += stats.evicted;
-    all.file_reads += stats.file_reads;
-  }
-  BrokerMetrics& metrics = broker_.metrics();
-  metrics.dedup_ids.set(static_cast<std::int64_t>(all.ids));
-  metrics.dedup_memory_bytes.set(static_cast<std::int64_t>(all.memory_bytes));
-  metrics.dedup_expired.set(static_cast<std::int64_t>(all.expired));
-  metrics.dedup_evicted.set(static_cast<std::int64_t>(all.evicted));
-  metrics.dedup_file_reads.set(static_cast<std::int64_t>(all.file_reads));
 }
 
 }  // namespace esc::broker

@@ -23,15 +23,12 @@ class EventIds {
   // validate_produce_batch() for a topic whose records must have keys, compressed ones too.
   [[nodiscard]] wire::BatchVerdict validate_keyed(const wire::NullableBytes& records,
                                                   wire::ProduceBatchLimits limits);
-  // Brings the metrics up to date from time to time.
-  void do_work(Nanos now);
 
  private:
   [[nodiscard]] wire::BatchVerdict read_item(ProduceItem& item, std::span<dedup::Id> ids);
 
   Broker& broker_;
   std::vector<std::byte> plain_;
-  Nanos next_metrics_ = 0;
 };
 
 }  // namespace esc::broker

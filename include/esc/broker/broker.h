@@ -61,7 +61,7 @@ struct BrokerOptions {
 struct MemoryWaiter;
 struct ProduceCall;
 struct FetchCall;
-class CompactionMetrics;
+class GroupMetrics;
 class Connection;
 class Controller;
 class Coordinators;
@@ -203,7 +203,7 @@ class Broker {
   std::unique_ptr<Coordinators> coordinators_;
   std::unique_ptr<ProducerIds> producer_ids_;
   std::unique_ptr<EventIds> event_ids_;
-  std::unique_ptr<CompactionMetrics> compaction_metrics_;
+  std::unique_ptr<GroupMetrics> group_metrics_;
 
   // What is in a list outlives the list: a node may be taken down while clients are connected.
   std::vector<std::unique_ptr<Request[]>> request_slabs_;

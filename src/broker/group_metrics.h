@@ -1,13 +1,15 @@
-// What compaction has done to the groups of this core, as metrics. Private to the broker.
+// What the groups of this core count by themselves, summed up into the metrics once a second.
+//
+// Threading: the core of the broker.
 #pragma once
 
 #include "esc/broker/broker.h"
 
 namespace esc::broker {
 
-class CompactionMetrics {
+class GroupMetrics {
  public:
-  explicit CompactionMetrics(Broker& broker) : broker_(broker) {}
+  explicit GroupMetrics(Broker& broker) : broker_(broker) {}
   // Brings them up to date from time to time.
   void do_work(Nanos now);
 

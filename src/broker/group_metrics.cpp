@@ -1,0 +1,54 @@
+#include "group_metrics.h"
+
+namespace esc::broker {
+namespace {
+
+void add(replica::CompactionStats& all, const replica::CompactionStats& stats) {
+  all.passes += stats.passes;
+  all.segments += stats.segments;
+  all.bytes_before += stats.bytes_before;
+  all.bytes_after += stats.bytes_after;
+  all.records_removed += stats.records_removed;
+  all.nanos += stats.nanos;
+}
+
+void add(replica::EventIdStats& all, const replica::EventIdStats& stats) {
+  all.ids += stats.ids;
+  all.memory_bytes += stats.memory_bytes;
+  all.expired += stats.expired;
+  all.evicted += stats.evicted;
+  all.file_reads += stats.file_reads;
+}
+
+void set(obs::Gauge& gauge, std::uint64_t value) {
+  gauge.set(static_cast<std::int64_t>(value));
+}
+
+}  // namespace
+
+void GroupMetrics::do_work(Nanos now) {
+  if (now < next_) return;
+  next_ = now + kSecond;
+  replica::CompactionStats compaction;
+  replica::EventIdStats ids;
+  for (std::uint32_t id = 0; id < broker_.options().groups; ++id) {
+    const replica::Group* const group = broker_.group(GroupId(id));
+    if (group == nullptr) continue;
+    add(compaction, group->stats().compaction);
+    add(ids, group->event_id_stats());
+  }
+  BrokerMetrics& metrics = broker_.metrics();
+  set(metrics.compactions, compaction.passes);
+  set(metrics.compacted_segments, compaction.segments);
+  set(metrics.compaction_bytes_before, compaction.bytes_before);
+  set(metrics.compaction_bytes_after, compaction.bytes_after);
+  set(metrics.compaction_records_removed, compaction.records_removed);
+  set(metrics.compaction_seconds, compaction.nanos / static_cast<std::uint64_t>(kSecond));
+  set(metrics.dedup_ids, ids.ids);
+  set(metrics.dedup_memory_bytes, ids.memory_bytes);
+  set(metrics.dedup_expired, ids.expired);
+  set(metrics.dedup_evicted, ids.evicted);
+  set(metrics.dedup_file_reads, ids.file_reads);
+}
+
+}  // namespace esc::broker
