@@ -5,12 +5,12 @@
 #include "connection.h"
 #include "controller.h"
 #include "coordinators.h"
-#include "event_ids.h"
 #include "fetch_call.h"
 #include "group_metrics.h"
 #include "handlers.h"
 #include "produce_call.h"
 #include "producer_ids.h"
+#include "record_reader.h"
 #include "respond.h"
 
 namespace esc::broker {
@@ -80,7 +80,7 @@ Broker::Broker(io::Env env, obs::LogSource log, obs::Scope& metrics, const Broke
       controller_(std::make_unique<Controller>(*this)),
       coordinators_(std::make_unique<Coordinators>(*this)),
       producer_ids_(std::make_unique<ProducerIds>(*this)),
-      event_ids_(std::make_unique<EventIds>(*this)),
+      record_reader_(std::make_unique<RecordReader>(*this)),
       group_metrics_(std::make_unique<GroupMetrics>(*this)),
       loan_references_(options.receive_buffers, 0) {
   started_at_ = env_.clock.now();

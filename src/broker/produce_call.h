@@ -13,8 +13,8 @@ struct ProduceItem {
   ByteView batch;  // validated; in the request's frame
   std::int32_t record_count = 0;
   wire::ErrorCode code = wire::ErrorCode::none;
-  const char* reason = nullptr;      // why the batch was refused: static text
-  const TopicView* dedup = nullptr;  // the topic drops duplicates; until its ids are read
+  const char* reason = nullptr;       // why the batch was refused: static text
+  const TopicView* unread = nullptr;  // RecordReader is to look into the records
   replica::BatchIds ids;
   Offset base_offset{-1};
   Offset log_start{-1};

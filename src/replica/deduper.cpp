@@ -2,13 +2,10 @@
 
 #include <algorithm>
 
-#include "esc/wire/compression.h"
 #include "esc/wire/event_id.h"
 
 namespace esc::replica {
 namespace {
-
-constexpr std::size_t kPlainBytesFirst = 1 * kMiB;
 
 // What a window asks of the group's files.
 class Source final : public dedup::EntrySource {
@@ -100,17 +97,9 @@ void Deduper::take_back(PartitionIds& ids) {
 // Rare: a producer that sends again. Buffers grow to what the largest such batch needs and stay.
 std::expected<ByteView, Errc> Deduper::rewrite(ByteView batch_bytes, std::size_t records) {
   const wire::BatchView batch = *wire::BatchView::parse(batch_bytes);
-  std::expected<ByteView, Errc> plain = batch.payload();
-  if (batch.codec() != wire::Codec::none) {
-    if (records_.empty()) records_.resize(kPlainBytesFirst);
-    plain = wire::batch_records(batch, records_);
-    while (!plain && plain.error() == Errc::too_large && records_.size() < kBatchPlainBytesMax) {
-      records_.resize(records_.size() * 2);
-      plain = wire::batch_records(batch, records_);
-    }
-    if (!plain) return plain;
-    if (plain_.size() < plain->size()) plain_.resize(plain->size());
-  }
+  const auto plain = records_.of(batch);
+  if (!plain) return plain;
+  if (batch.codec() != wire::Codec::none && plain_.size() < plain->size()) plain_.resize(plain->size());
   const std::size_t out_bytes =
       wire::kBatchHeaderBytes + wire::compressed_bytes_max(batch.codec(), plain->size());
   if (out_.size() < out_bytes) out_.resize(out_bytes);

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "esc/replica/partition.h"
+#include "esc/wire/compression.h"
 #include "esc/wire/record_batch.h"
 #include "id_files.h"
 
@@ -50,7 +51,7 @@ class Deduper {
   std::unique_ptr<bool[]> drop_;
   std::size_t drop_size_ = 0;
   std::vector<dedup::Id> kept_;
-  std::vector<std::byte> records_;  // buffers of rewrite()
+  wire::PlainRecords records_;  // buffers of rewrite()
   std::vector<std::byte> plain_;
   std::vector<std::byte> out_;
 };

@@ -3,26 +3,18 @@
 #include <algorithm>
 
 #include "esc/base/assert.h"
-#include "esc/wire/compression.h"
 #include "esc/wire/rewrite.h"
 
 namespace esc::store {
 namespace {
 
-constexpr std::size_t kPlainBytesFirst = 256 * kKiB;
 constexpr std::uint64_t kPackingWeight = 8;  // of unpacking, roughly
 
 }  // namespace
 
 std::expected<ByteView, Errc> BatchCleaner::records_of(wire::BatchView batch) {
-  if (batch.codec() == wire::Codec::none) return batch.payload();
-  if (plain_.empty()) plain_.resize(kPlainBytesFirst);
-  auto records = wire::batch_records(batch, plain_);
-  while (!records && records.error() == Errc::too_large && plain_.size() < kPlainBytesMax) {
-    plain_.resize(plain_.size() * 2);
-    records = wire::batch_records(batch, plain_);
-  }
-  if (records) effort_ += records->size();
+  const auto records = plain_.of(batch);
+  if (records && batch.codec() != wire::Codec::none) effort_ += records->size();
   return records;
 }
 

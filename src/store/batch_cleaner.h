@@ -7,7 +7,7 @@
 // Offsets stay dense: a batch that survives is stretched up to where the next one begins (last offset delta),
 // and the first one begins where the range begins. So whoever walks segments finds them as he always did.
 //
-// Threading: one owner. Memory: the map, and buffers for one batch uncompressed (kPlainBytesMax).
+// Threading: one owner. Memory: the map, and buffers for one batch uncompressed (wire::PlainRecords).
 #pragma once
 
 #include <cstdint>
@@ -20,6 +20,7 @@
 #include "esc/base/ids.h"
 #include "esc/base/result.h"
 #include "esc/base/units.h"
+#include "esc/wire/compression.h"
 #include "esc/wire/record_batch.h"
 #include "key_map.h"
 
@@ -40,8 +41,6 @@ struct CleanerSettings {
 
 class BatchCleaner {
  public:
-  static constexpr std::size_t kPlainBytesMax = 16 * kMiB;
-
   explicit BatchCleaner(const CleanerSettings& settings)
       : settings_(settings), map_(settings.map_bytes, settings.keys_max) {}
 
@@ -82,7 +81,7 @@ class BatchCleaner {
   const CleanerSettings settings_;
   KeyMap map_;
   Offset map_end_{std::numeric_limits<std::int64_t>::max()};
-  std::vector<std::byte> plain_;      // records of the batch at hand
+  wire::PlainRecords plain_;          // records of the batch at hand
   std::vector<std::byte> rewritten_;  // the same, what stays
   std::vector<std::byte> packed_;     // as a batch
   std::vector<std::uint8_t> keep_;

@@ -264,4 +264,15 @@ Outcome batch_records(BatchView batch, ByteSpan scratch) {
   return decompress(batch.codec(), batch.payload(), scratch);
 }
 
+Outcome PlainRecords::of(BatchView batch) {
+  constexpr std::size_t kBytesFirst = 256 * kKiB;
+  if (batch.codec() == Codec::none) return batch.payload();
+  if (buffer_.empty()) buffer_.resize(kBytesFirst);
+  for (;;) {
+    const auto records = decompress(batch.codec(), batch.payload(), buffer_);
+    if (records || records.error() != Errc::too_large || buffer_.size() >= kBytesMax) return records;
+    buffer_.resize(buffer_.size() * 2);
+  }
+}
+
 }  // namespace esc::wire

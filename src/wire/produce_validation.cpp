@@ -1,6 +1,5 @@
 // The checks of a partition leader on produced records, in the order in which the Kafka broker makes them
 // (ProduceRequest.validateRecords, UnifiedLog.analyzeAndValidateRecords, LogValidator).
-#include "esc/wire/compression.h"
 #include "esc/wire/record_checks.h"
 #include "esc/wire/rewrite.h"
 
@@ -58,24 +57,6 @@ BatchVerdict check_header(BatchView batch, const ProduceBatchLimits& limits) {
   return {};
 }
 
-bool only_headers(std::int32_t /*number*/, const Record& record) {
-  return headers_well_formed(record);
-}
-
-BatchVerdict check_payload(BatchView batch, const ProduceBatchLimits& limits) {
-  if (batch.codec() == Codec::none) {
-    if (!limits.verify_records && !limits.compacted) return {};
-    return check_records(batch, batch.payload(), limits, only_headers);
-  }
-  if (limits.decompression_scratch.empty()) return {};
-  const auto payload = batch_records(batch, limits.decompression_scratch);
-  if (payload.has_value()) return check_records(batch, *payload, limits, only_headers);
-  if (payload.error() == Errc::too_large) {
-    return refuse(ErrorCode::message_too_large, "decompressed batch exceeds the limit");
-  }
-  return refuse(ErrorCode::corrupt_message, "compressed records are damaged");
-}
-
 }  // namespace
 
 bool timestamp_accepted(std::int64_t timestamp, const ProduceBatchLimits& limits) {
@@ -95,6 +76,11 @@ bool headers_well_formed(const Record& record) {
   return !headers.failed();
 }
 
+BatchVerdict check_records(BatchView batch, ByteView records, const ProduceBatchLimits& limits) {
+  return check_records(batch, records, limits,
+                       [](std::int32_t, const Record& record) { return headers_well_formed(record); });
+}
+
 BatchVerdict validate_produce_batch(NullableBytes records, const ProduceBatchLimits& limits) {
   BatchView batch;
   if (const auto verdict = check_frame(records.value_or(ByteView{}), limits, batch); !verdict.ok())
@@ -110,7 +96,8 @@ BatchVerdict validate_produce_batch(NullableBytes records, const ProduceBatchLim
   if (!timestamp_accepted(batch.max_timestamp(), limits)) {
     return refuse(ErrorCode::invalid_timestamp, "largest timestamp is out of range");
   }
-  return check_payload(batch, limits);
+  if (!limits.verify_records || batch.codec() != Codec::none) return {};
+  return check_records(batch, batch.payload(), limits);
 }
 
 }  // namespace esc::wire

@@ -24,11 +24,10 @@ void require(bool condition) {
 
 void rewrite(ByteView bytes) {
   ProduceBatchLimits limits{.now_ms = 1'700'000'000'000, .verify_crc = false};
-  limits.decompression_scratch = scratch;
   if (!validate_produce_batch(bytes, limits).ok()) return;
   const BatchView batch = *BatchView::parse(bytes);
   const auto records = batch_records(batch, scratch);
-  require(records.has_value());
+  if (!records.has_value() || !check_records(batch, *records, limits).ok()) return;
   const auto count = static_cast<std::size_t>(batch.record_count());
   const auto drop = std::make_unique<bool[]>(count);
   std::size_t kept = 0;
@@ -44,9 +43,11 @@ void rewrite(ByteView bytes) {
   if (!result) return;
   limits.verify_crc = true;
   limits.batch_bytes_max = out.size();
-  limits.decompression_scratch = again;
   require(validate_produce_batch(*result, limits).ok());
-  require(BatchView::parse(*result)->record_count() == static_cast<std::int32_t>(kept));
+  const BatchView rest = *BatchView::parse(*result);
+  require(rest.record_count() == static_cast<std::int32_t>(kept));
+  const auto rest_records = batch_records(rest, again);
+  require(rest_records.has_value() && check_records(rest, *rest_records, limits).ok());
 }
 
 }  // namespace

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "esc/wire/compression.h"
-#include "esc/wire/record_batch.h"
+#include "esc/wire/record_checks.h"
 
 namespace {
 
@@ -35,14 +35,13 @@ void validate(ByteView bytes) {
   ProduceBatchLimits limits{.now_ms = 1'700'000'000'000};
   (void)validate_produce_batch(bytes, limits);
   limits.verify_crc = false;
-  limits.decompression_scratch = scratch;
   limits.compacted = (bytes.size() & 1) != 0;
   if (!validate_produce_batch(bytes, limits).ok()) return;
-  // What passes the whole check must be one batch whose records all read.
   const auto batch = BatchView::parse(bytes);
   require(batch.has_value() && batch->size() == bytes.size());
   const auto records = batch_records(*batch, scratch);
-  require(records.has_value());
+  if (!records.has_value() || !check_records(*batch, *records, limits).ok()) return;
+  // What passes the whole check must be one batch whose records all read.
   bool failed = false;
   require(walk(*records, batch->record_count(), failed) == batch->record_count() && !failed);
 }

@@ -123,6 +123,36 @@ TEST(Compression, raw_snappy_is_read_as_well) {
   EXPECT_EQ(as_text(*back), "hello hello hello hello");
 }
 
+std::vector<std::byte> batch_of(Codec codec, std::size_t value_bytes) {
+  std::vector<std::byte> plain(value_bytes + 1000);
+  BatchBuilder builder(plain);
+  EXPECT_TRUE(builder.append(kTestTime, std::nullopt, std::vector<std::byte>(value_bytes, std::byte{7})));
+  const BatchView batch = *BatchView::parse(builder.finish());
+  if (codec == Codec::none) return {batch.bytes().begin(), batch.bytes().end()};
+  std::vector<std::byte> out(kBatchHeaderBytes + compressed_bytes_max(codec, batch.payload().size()));
+  const auto packed = compress_batch(codec, batch, out);
+  return {packed->begin(), packed->end()};
+}
+
+TEST(Compression, plain_records_grow_to_what_a_batch_needs_and_no_further_than_their_limit) {
+  for (const Codec codec : kCodecs) {
+    PlainRecords plain;
+    for (const std::size_t bytes :
+         {std::size_t{100}, 3 * kMiB, std::size_t{1000}, PlainRecords::kBytesMax - 100}) {
+      const auto made = batch_of(codec, bytes);
+      const BatchView batch = *BatchView::parse(made);
+      const auto records = plain.of(batch);
+      ASSERT_TRUE(records.has_value()) << bytes;
+      const auto record = RecordIterator(*records, 1).next();
+      ASSERT_TRUE(record.has_value() && record->value.has_value());
+      EXPECT_EQ(record->value->size(), bytes);
+    }
+    if (codec == Codec::none) continue;
+    const auto made = batch_of(codec, PlainRecords::kBytesMax + 1);
+    EXPECT_EQ(plain.of(*BatchView::parse(made)).error(), Errc::too_large) << static_cast<int>(codec);
+  }
+}
+
 TEST(Compression, an_output_too_small_is_too_large) {
   const std::vector<std::byte> data(1000, std::byte{1});
   for (const Codec codec : kCodecs) {

@@ -110,8 +110,7 @@ TEST(RemoveRecords, keeps_the_rest_in_every_codec_as_a_batch_of_its_own) {
       const Rewritten result = remove(bytes, {drop.get(), events.size()});
       ASSERT_EQ(result.error, Errc::ok);
       std::vector<std::byte> scratch(1 << 20);
-      const auto verdict =
-          validate_produce_batch(result.bytes, {.now_ms = kTime, .decompression_scratch = scratch});
+      const auto verdict = validate_produce_batch(result.bytes, {.now_ms = kTime});
       ASSERT_TRUE(verdict.ok()) << verdict.reason;
       const BatchView batch = *BatchView::parse(result.bytes);
       EXPECT_EQ(batch.codec(), codec);

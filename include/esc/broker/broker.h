@@ -65,8 +65,8 @@ class GroupMetrics;
 class Connection;
 class Controller;
 class Coordinators;
-class EventIds;
 class ProducerIds;
+class RecordReader;
 
 struct BrokerMetrics {
   explicit BrokerMetrics(obs::Scope& scope);
@@ -155,7 +155,7 @@ class Broker {
   [[nodiscard]] Controller& controller() { return *controller_; }
   [[nodiscard]] Coordinators& coordinators() { return *coordinators_; }
   [[nodiscard]] ProducerIds& producer_ids() { return *producer_ids_; }
-  [[nodiscard]] EventIds& event_ids() { return *event_ids_; }
+  [[nodiscard]] RecordReader& record_reader() { return *record_reader_; }
 
   // From inside a commit: the wait of this call is over; it is replied to in the next turn.
   void finish_later(FetchCall& call);
@@ -202,7 +202,7 @@ class Broker {
   std::unique_ptr<Controller> controller_;
   std::unique_ptr<Coordinators> coordinators_;
   std::unique_ptr<ProducerIds> producer_ids_;
-  std::unique_ptr<EventIds> event_ids_;
+  std::unique_ptr<RecordReader> record_reader_;
   std::unique_ptr<GroupMetrics> group_metrics_;
 
   // What is in a list outlives the list: a node may be taken down while clients are connected.

@@ -51,8 +51,6 @@ struct BatchIds {
   std::span<const dedup::Id> ids;
   dedup::Limits limits;
 };
-// Uncompressed records of one batch, where they have to be looked into.
-inline constexpr std::size_t kBatchPlainBytesMax = 16 * kMiB;
 
 // What a partition knows of event ids; made when the first one comes.
 struct PartitionIds {

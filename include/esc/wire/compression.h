@@ -4,9 +4,11 @@
 
 #include <cstddef>
 #include <expected>
+#include <vector>
 
 #include "esc/base/bytes.h"
 #include "esc/base/result.h"
+#include "esc/base/units.h"
 #include "esc/wire/record_batch.h"
 
 namespace esc::wire {
@@ -27,5 +29,18 @@ namespace esc::wire {
 // The records of a batch, ready for a RecordIterator: the payload itself when it is not compressed, else
 // decompressed into `scratch`.
 [[nodiscard]] std::expected<ByteView, Errc> batch_records(BatchView batch, ByteSpan scratch);
+
+// The records of one batch after another, for those who look into many. Memory: what the largest compressed
+// batch so far needed, at most kBytesMax.
+class PlainRecords {
+ public:
+  static constexpr std::size_t kBytesMax = 16 * kMiB;
+
+  // Valid until the next call, and as long as the batch. too_large: more than kBytesMax. corruption.
+  [[nodiscard]] std::expected<ByteView, Errc> of(BatchView batch);
+
+ private:
+  std::vector<std::byte> buffer_;
+};
 
 }  // namespace esc::wire

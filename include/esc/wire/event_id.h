@@ -1,7 +1,7 @@
 // Event ids in record batches: finding them, and taking records out of a batch whose ids have been seen
 // before.
 //
-// Pure. Records are given uncompressed: batch_records() of compression.h makes them so.
+// Pure. Records are given uncompressed: PlainRecords of compression.h makes them so.
 #pragma once
 
 #include <cstdint>

@@ -152,10 +152,7 @@ struct ProduceBatchLimits {
   bool compacted = false;        // every record needs a key
   bool transactions_supported = false;
   bool verify_crc = true;      // false when the caller fuses the CRC with its copy
-  bool verify_records = true;  // walk uncompressed records: count, deltas, lengths
-  // When not empty, compressed batches are decompressed here and their records walked too (a cold path that
-  // may allocate inside the codec). Compacted topics need it for the null-key check.
-  ByteSpan decompression_scratch{};
+  bool verify_records = true;  // check_records() when they are not compressed; else the caller may
 };
 
 struct BatchVerdict {

@@ -1,7 +1,7 @@
 // The checks of single records that a partition leader makes, in one walk with whatever else the caller
 // wants of each record. validate_produce_batch() makes them with nothing else.
 //
-// Pure. Records are given uncompressed: batch_records() of compression.h makes them so.
+// Pure. Records are given uncompressed: PlainRecords of compression.h makes them so.
 #pragma once
 
 #include "esc/wire/record_batch.h"
@@ -36,5 +36,7 @@ BatchVerdict check_records(BatchView batch, ByteView records, const ProduceBatch
   if (iterator.failed()) return {ErrorCode::invalid_record, "malformed record", index};
   return {};
 }
+// Wants nothing else.
+[[nodiscard]] BatchVerdict check_records(BatchView batch, ByteView records, const ProduceBatchLimits& limits);
 
 }  // namespace esc::wire

@@ -3,9 +3,9 @@
 
 #include <algorithm>
 
-#include "../event_ids.h"
 #include "../handlers.h"
 #include "../produce_call.h"
+#include "../record_reader.h"
 #include "../respond.h"
 #include "esc/wire/record_batch.h"
 
@@ -190,22 +190,20 @@ void produce_done(Call& base, Broker& broker) {
 void prepare_item(Broker& broker, const Request& request, const TopicView* view, std::int32_t index,
                   const wire::NullableBytes& records, ProduceItem& item) {
   if (!locate(view, index, item)) return;
-  const bool dedup = view->settings.dedup_window_ms > 0;
   wire::ProduceBatchLimits limits = produce_limits(broker, *view);
   limits.produce_version = request.header.version;
-  limits.verify_records = !dedup;  // EventIds walks them
-  item.judge(view->settings.cleanup_compact ? broker.event_ids().validate_keyed(records, limits)
-                                            : wire::validate_produce_batch(records, limits));
+  limits.verify_records = !RecordReader::wanted(view->settings);
+  item.judge(wire::validate_produce_batch(records, limits));
   if (item.code != wire::ErrorCode::none) return;
   item.replicas_min = static_cast<std::uint32_t>(view->settings.min_insync_replicas);
   item.batch = *records;
   item.record_count = wire::BatchView::parse(item.batch)->record_count();
-  if (!dedup) return;
-  if (static_cast<std::size_t>(item.record_count) > kDedupRecordsMax) {
+  if (!RecordReader::wanted(view->settings)) return;
+  if (view->settings.dedup_window_ms > 0 && static_cast<std::size_t>(item.record_count) > kDedupRecordsMax) {
     return item.judge({wire::ErrorCode::message_too_large,
                        "a batch of a topic with dedup.window.ms holds at most 65536 records"});
   }
-  item.dedup = view;
+  item.unread = view;
 }
 
 // Copies a name out of the frame, so that the frame can be given back before the answer.
@@ -243,7 +241,7 @@ bool build_state(Broker& broker, Request& request, const wire::ProduceRequest& p
     state.topics[t].name = keep(broker, request, topic.name);
     state.topics[t].partition_responses = state.partitions.subspan(first, at - first);
   }
-  return broker.event_ids().read(request, state.items);
+  return broker.record_reader().read(request, state.items);
 }
 
 }  // namespace
