@@ -283,9 +283,7 @@ void Group::rebalance(Nanos now) {
   const auto found = std::find_if(peers.begin(), peers.end(), [&](const raft::Progress& peer) {
     return peer.node == preferred && peer.state == raft::ProgressState::replicate;
   });
-  const NodeRecord* record = nodes_.find(preferred);
-  const bool leaving = record != nullptr && record->leaving;
-  const bool fit = preferred != options_.node && !leaving && found != peers.end() &&
+  const bool fit = preferred != options_.node && nodes_.stays(preferred) && found != peers.end() &&
                    core_->last_index() - found->match <= 1024 + found->inflight.count();
   if (!fit) {
     rebalance_at_ = 0;
