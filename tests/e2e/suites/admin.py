@@ -59,6 +59,79 @@ def confluent_kafka_changes_the_configuration_of_a_topic(context):
     cluster.check_equal_logs()
 
 
+def raw_alter(node, api, topic, configs, validate_only=False):
+    """Of one node, in the words of `api`; the error code."""
+    version = {"AlterConfigs": 2, "IncrementalAlterConfigs": 1}[api]
+    with node.connect() as client:
+        answer = client.call(api, version, {"resources": [{"type": 2, "name": topic, "configs": configs}],
+                                            "validate_only": validate_only})
+    return answer["responses"][0]["error_code"]
+
+
+def raw_config(node, topic, key):
+    with node.connect() as client:
+        answer = client.call("DescribeConfigs", 4, {"resources": [{"type": 2, "name": topic, "keys": [key]}],
+                                                    "include_synonyms": False, "include_documentation": False})
+    return answer["results"][0]["configs"][0]["value"]
+
+
+@test(timeout=60)
+def every_node_takes_changes_of_topics(context):
+    cluster = Cluster(context).start()
+    cluster.create_topic("t", 3)
+    for node in cluster.nodes:
+        number = str(node.number)
+        change = [{"name": "retention.ms", "operation": 0, "value": number + "0000"}]
+        check_equal(raw_alter(node, "IncrementalAlterConfigs", "t", change), 0, f"asked of node {number}")
+        check_equal(raw_config(node, "t", "retention.ms"), number + "0000", "there, at once")
+        for other in cluster.nodes:
+            eventually(lambda: raw_config(other, "t", "retention.ms") == number + "0000", 5, what="the change is everywhere")
+        whole = [{"name": "retention.bytes", "value": number + "000"}]
+        check_equal(raw_alter(node, "AlterConfigs", "t", whole), 0, f"asked of node {number}")
+        check_equal(raw_config(node, "t", "retention.bytes"), number + "000", "there, at once")
+        check_equal(raw_config(node, "t", "retention.ms"), "604800000", "which the old request does not name")
+        check_equal(raw_alter(node, "IncrementalAlterConfigs", "nowhere", change), 3, "no such topic")
+        check_equal(raw_alter(node, "IncrementalAlterConfigs", "t", [{"name": "flush.ms", "operation": 0, "value": "1"}]), 40, "a key")
+        check_equal(raw_alter(node, "AlterConfigs", "t", [{"name": "retention.ms", "value": "5"}], True), 0, "validated only")
+        check_equal(raw_config(node, "t", "retention.ms"), "604800000", "which was to be validated only")
+        name = f"of-{number}"
+        with node.connect() as client:
+            check_equal(client.create_topic(name, 2, replication=-1)["error_code"], 0, f"created through node {number}")
+            check_equal(len(client.metadata([name])["topics"][0]["partitions"]), 2, "partitions")
+            check_equal(client.create_topic(name, 2, replication=-1)["error_code"], 36, "created twice")
+            check_equal(client.delete_topic(name)["error_code"], 0, f"deleted through node {number}")
+    cluster.stop_all()
+
+
+@test(timeout=60)
+def kafka_python_changes_a_configuration_at_whichever_node_it_asks(context):
+    try:
+        from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
+    except ImportError:
+        raise Skip("python3-kafka is not installed") from None
+    cluster = Cluster(context).start()
+    cluster.create_topic("t", 1)
+    # It sends to the least loaded node, any of them; error codes of the answer are the caller's to look at.
+    admin = KafkaAdminClient(bootstrap_servers=cluster.bootstrap.split(","))
+    for value in range(60000, 60012):
+        answer = admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, "t", {"retention.ms": str(value)})])
+        check_equal([resource[0] for resource in answer.resources], [0], "error code")
+    for node in cluster.nodes:
+        eventually(lambda: raw_config(node, "t", "retention.ms") == "60011", 5, what="the change is everywhere")
+    admin.close()
+    # The node that leads group 0 dies; whoever is asked finds the next one.
+    with cluster[1].connect() as client:
+        controller = cluster[client.metadata(None)["controller_id"]]
+    controller.kill()
+    for node in cluster.alive():
+        change = [{"name": "retention.ms", "operation": 0, "value": "70000"}]
+        check_equal(raw_alter(node, "IncrementalAlterConfigs", "t", change), 0, "right after the kill")
+    controller.spawn()
+    controller.wait_ready()
+    eventually(lambda: raw_config(controller, "t", "retention.ms") == "70000", 5, what="the change is everywhere")
+    cluster.stop_all()
+
+
 @test(timeout=60)
 def deleted_records_are_gone_on_all_nodes_and_after_a_failover(context):
     cluster = Cluster(context).start()
