@@ -204,7 +204,7 @@ def the_ends_of_leader_epochs_survive_failovers_and_restarts(context):
 
 
 @test(timeout=60)
-def min_insync_replicas_refuses_when_too_few_follow(context):
+def too_few_that_follow_are_told_and_refused_by_min_insync_replicas(context):
     cluster = Cluster(context).start()
     cluster.create_topic("all", 1, {"min.insync.replicas": "3"})
     cluster.create_topic("two", 1, {"min.insync.replicas": "2"})
@@ -215,19 +215,36 @@ def min_insync_replicas_refuses_when_too_few_follow(context):
             return code if code in wanted else None
         return cluster.call_leader(topic, 0, call)
 
+    def replicas(node):
+        with node.connect() as client:
+            part = client.metadata(["all"])["topics"][0]["partitions"][0]
+        check_equal(part["replicas"], [1, 2, 3], "replicas")
+        return part["isr"], part["offline"]
+
     check_equal((produce("all"), produce("two")), (0, 0), "with three nodes")
+    for node in cluster.nodes:
+        eventually(lambda: replicas(node) == ([1, 2, 3], []), 5, what="all are in sync")
     leaders = {cluster.leaders(t)[0] for t in ("all", "two")}
     victim = next((n for n in cluster.nodes if n.number not in leaders), cluster[1])
     victim.kill()
     produce("all", wanted=(19,))
+    others = [n.number for n in cluster.alive()]
+    for node in cluster.alive():
+        eventually(lambda: replicas(node) == (others, [victim.number]), 5, what="one is out of sync, and offline")
     check_equal(produce("all", acks=1), 0, "acks=1 asks for no replicas")
     check_equal(produce("two"), 0, "two of three are enough")
     victim.spawn()
     victim.wait_ready()
     produce("all")
+    for node in cluster.nodes:
+        eventually(lambda: replicas(node) == ([1, 2, 3], []), 5, what="all are in sync again")
     # Followed a moment ago, so the leader appends; the third copy does not come in time.
     victim.pause()
     produce("all", wanted=(20,))
+    # Its links are up, so only the leader knows.
+    leader = cluster[cluster.leaders("all")[0]]
+    eventually(lambda: replicas(leader) == (others, []), 5, what="one is out of sync, but there")
     victim.resume()
     produce("all")
+    eventually(lambda: replicas(leader) == ([1, 2, 3], []), 5, what="it follows again")
     cluster.stop_all()
