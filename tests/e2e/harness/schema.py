@@ -231,6 +231,27 @@ rsp
     type int8
     name string
 
+api 35 DescribeLogDirs flex 2
+req
+  topics []
+    name string
+    partitions []int32
+rsp
+  throttle_time_ms int32
+  error_code int16 3+
+  results []
+    error_code int16
+    log_dir string
+    topics []
+      name string
+      partitions []
+        index int32
+        size int64
+        offset_lag int64
+        is_future bool
+    total_bytes int64 4+
+    usable_bytes int64 4+
+
 api 37 CreatePartitions flex 2
 req
   topics []

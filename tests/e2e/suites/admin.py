@@ -1,5 +1,7 @@
 """Topics that exist are administered with a stock client: configuration, deleting records, ends of epochs."""
 
+import os
+
 from harness import records as rec
 from harness.cases import Skip, check, check_equal, eventually, test
 from harness.cluster import Cluster
@@ -247,4 +249,45 @@ def too_few_that_follow_are_told_and_refused_by_min_insync_replicas(context):
     victim.resume()
     produce("all")
     eventually(lambda: replicas(leader) == ([1, 2, 3], []), 5, what="it follows again")
+    cluster.stop_all()
+
+
+def log_dirs(node, topics, version=4):
+    """(topic, partition) -> (directory, bytes) at this node."""
+    with node.connect() as client:
+        answer = client.call("DescribeLogDirs", version, {"topics": topics})
+    check_equal(answer.get("error_code", 0), 0, "of the request")
+    check_equal([d["error_code"] for d in answer["results"]], [0] * len(answer["results"]), "of the directories")
+    check_equal([d["log_dir"] for d in answer["results"]], [f"group-{n}" for n in range(len(answer["results"]))], "directories")
+    return {(t["name"], p["index"]): (d["log_dir"], p["size"])
+            for d in answer["results"] for t in d["topics"] for p in t["partitions"]}
+
+
+def stored(node, directory):
+    """Bytes of segments in one of its directories."""
+    return sum(os.path.getsize(os.path.join(root, name)) for root, _, names in os.walk(os.path.join(node.data_dir, directory))
+               for name in names if name.endswith(".log"))
+
+
+@test(timeout=60)
+def describe_log_dirs_tells_what_lies_in_the_directories_of_each_node(context):
+    cluster = Cluster(context).start()
+    cluster.create_topic("t", 6)
+    for partition in range(6):
+        cluster.produce("t", partition, [b"x" * 1000] * (10 * partition + 1))
+    for node in cluster.nodes:
+        def sizes_are_those_of_the_files():
+            told = log_dirs(node, None)
+            if sorted(told) != [("t", n) for n in range(6)]:
+                return False
+            by_directory = {}
+            for directory, size in told.values():
+                by_directory[directory] = by_directory.get(directory, 0) + size
+            return by_directory == {d: stored(node, d) for d in by_directory} and \
+                all(size >= 10_000 * partition for (_, partition), (_, size) in told.items())
+        # A record is acknowledged before it is in a segment: that is there a moment later.
+        eventually(sizes_are_those_of_the_files, 10, what=f"node {node.number} tells what it stores")
+        check_equal(sorted(log_dirs(node, [{"name": "t", "partitions": [1, 99]}])), [("t", 1)], "one that is and one that is not")
+        for version in (1, 2, 3, 4):
+            check_equal(log_dirs(node, [{"name": "nowhere", "partitions": [0]}], version), {}, "a topic that is not")
     cluster.stop_all()
