@@ -4,6 +4,7 @@ Invariants: what a group committed is where the next consumer begins; each recor
 somebody; a committed offset never goes back; one owner per partition and generation.
 """
 
+import itertools
 import json
 import os
 import random
@@ -271,6 +272,19 @@ def kcat_survives_its_coordinator(context):
 def kafkajs_survives_its_coordinator(context):
     # Each of the two members starts anew, see client.js; usually at once.
     one_client(context, "kafkajs", kafkajs_member, generations=2)
+
+
+@test(timeout=120)
+def platformatic_kafka_survives_its_coordinator(context):
+    node_client(context)
+    version = run_to_end("node", "--version")[1].strip()
+    if tuple(map(int, version[1:].split("."))) < (20, 19, 4):
+        context.skip(f"@platformatic/kafka needs Node.js 20.19.4, this is {version}")
+    script, instances = ["node", str(E2E / "node" / "platformatic.mjs")], itertools.count(1)
+    # Its processes give up and are started again, see platformatic.mjs; as static members that costs no rebalance.
+    one_client(context, "@platformatic/kafka",
+               lambda _, bootstrap, group, topic: [*script, "group", bootstrap, topic, group, f"member-{next(instances)}"],
+               own_producer(script), generations=0)
 
 
 # ---- clients that are fetched and built first, once per build directory
