@@ -5,6 +5,8 @@ import os
 from harness import records as rec
 from harness.cases import Skip, check, check_equal, eventually, test
 from harness.cluster import Cluster
+from harness.server import run_to_end
+from suites.groups import java_client
 
 
 def admin_client(cluster):
@@ -131,6 +133,19 @@ def kafka_python_changes_a_configuration_at_whichever_node_it_asks(context):
     controller.spawn()
     controller.wait_ready()
     eventually(lambda: raw_config(controller, "t", "retention.ms") == "70000", 5, what="the change is everywhere")
+    cluster.stop_all()
+
+
+@test(timeout=500)
+def the_java_client_administers_a_topic_at_whichever_node_it_asks(context):
+    client = java_client(context, "4.0.0")
+    cluster = Cluster(context).start()
+    cluster.create_topic("t", 2)
+    for partition in range(2):
+        cluster.produce("t", partition, [b"x"])
+    code, out, err = run_to_end(client[0], *client[1:], "alter", cluster.bootstrap, "t", "12", timeout=60)
+    check_equal((code, out.splitlines()), (0, ["refused InvalidConfigurationException", "retention.ms 60011", "cleanup.policy compact",
+                                               "isr 3", "replicas 6"]), err[-500:])
     cluster.stop_all()
 
 
