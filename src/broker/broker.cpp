@@ -82,7 +82,7 @@ Broker::Broker(io::Env env, obs::LogSource log, obs::Scope& metrics, const Broke
       coordinators_(std::make_unique<Coordinators>(*this)),
       producer_ids_(std::make_unique<ProducerIds>(*this)),
       event_ids_(std::make_unique<EventIds>(*this)),
-      group_metrics_(std::make_unique<GroupMetrics>(*this)),
+      group_metrics_(std::make_unique<GroupMetrics>(*this, metrics)),
       replica_watch_(std::make_unique<ReplicaWatch>(*this)),
       loan_references_(options.receive_buffers, 0) {
   started_at_ = env_.clock.now();
