@@ -1,5 +1,6 @@
 """Topics that exist are administered with a stock client: configuration, deleting records, ends of epochs."""
 
+import json
 import os
 
 from harness import records as rec
@@ -248,6 +249,10 @@ def too_few_that_follow_are_told_and_refused_by_min_insync_replicas(context):
     others = [n.number for n in cluster.alive()]
     for node in cluster.alive():
         eventually(lambda: replicas(node) == (others, [victim.number]), 5, what="one is out of sync, and offline")
+    code, out, err = run_to_end(str(context.esctl), "-b", cluster.bootstrap, "-o", "json", "topic", "describe", "all")
+    check_equal(code, 0, f"esctl: {err}")
+    shown = json.loads(out)["partitions"][0]
+    check_equal((shown["in_sync"], shown["offline"]), (others, [victim.number]), "as esctl shows it")
     check_equal(produce("all", acks=1), 0, "acks=1 asks for no replicas")
     check_equal(produce("two"), 0, "two of three are enough")
     victim.spawn()
