@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "../handlers.h"
+#include "../in_sync.h"
 #include "../produce_call.h"
 #include "../record_reader.h"
 #include "../respond.h"
@@ -68,12 +69,6 @@ void finish_produce(Broker& broker, Request& request) {
   wire::ProduceResponse response;
   response.responses = state.topics;
   broker.respond(request, response);
-}
-
-// A peer that follows and was heard of lately.
-bool in_sync(const raft::Progress& peer, Nanos now) {
-  constexpr Nanos kHeardWithin = kSecond;
-  return peer.state == raft::ProgressState::replicate && now - peer.last_contact <= kHeardWithin;
 }
 
 template <class F>

@@ -3,9 +3,9 @@
 //   node platformatic.mjs produce BROKERS TOPIC FIRST COUNT         values 000000 and so on; prints how many were acknowledged
 //   node platformatic.mjs group   BROKERS TOPIC GROUP [INSTANCE]    'partition offset value' a line, until SIGTERM
 //
-// Its consumer does not outlive a leader: a fetch that fails is repeated at the node it went to, whoever leads by then, and
-// the coordinator is looked up once in its life. When the retries are used up it emits an error, and the application has to
-// begin anew. 'group' is therefore a parent that starts its member again when that gives up, as a service manager does.
+// Its clients do not follow a leader: what fails is repeated at the node it went to, whoever leads by then, and a consumer
+// looks up its coordinator once in its life. When the retries are used up the application has to begin anew: 'produce' sends
+// again what was refused, and 'group' is a parent that starts its member again when that gives up, as a service manager does.
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
@@ -14,15 +14,25 @@ import { Consumer, MessagesStreamModes, ProduceAcks, Producer, stringDeserialize
 const [mode, brokers, topic, ...rest] = process.argv.slice(2)
 const connection = { clientId: 'platformatic-e2e', bootstrapBrokers: brokers.split(','), metadataMaxAge: 1000 }
 
+// A new producer after each failure: the one that failed does not know what was stored, and would number the next records
+// as if nothing was.
 async function produce(first, count) {
-  const producer = new Producer({ ...connection, idempotent: true, retries: 50, retryDelay: 100 })
+  let producer = null
   let acknowledged = 0
-  for (let at = first; at < first + count; at += 50) {
+  let failures = 0
+  while (acknowledged < count) {
+    producer ??= new Producer({ ...connection, idempotent: true, retries: 5, retryDelay: 100 })
     const messages = []
-    for (let i = at; i < Math.min(at + 50, first + count); i++)
-      messages.push({ topic, value: Buffer.from(`${String(i).padStart(6, '0')}`) })
-    await producer.send({ messages, acks: ProduceAcks.ALL })
-    acknowledged += messages.length
+    for (let i = acknowledged; i < Math.min(acknowledged + 50, count); i++)
+      messages.push({ topic, value: Buffer.from(`${String(first + i).padStart(6, '0')}`) })
+    try {
+      await producer.send({ messages, acks: ProduceAcks.ALL })
+      acknowledged += messages.length
+    } catch (error) {
+      if (++failures > 20) throw error
+      await producer.close().catch(() => {})
+      producer = null
+    }
   }
   console.log(acknowledged)
   await producer.close()
