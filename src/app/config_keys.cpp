@@ -272,7 +272,7 @@ void add_log_keys(std::vector<ConfigKey>& keys) {
 void add_raft_keys(std::vector<ConfigKey>& keys) {
   keys.push_back(
       choice(ESC_KEY(tuning.net.zero_copy_send), kZeroCopyChoices,
-             "Large sends to other nodes straight from memory, until the kernel says that it copies."));
+             "auto: large sends to near nodes straight from memory, until the kernel says that it copies."));
   keys.push_back(duration(ESC_KEY(tuning.raft.heartbeat_ms), kMillisecond, 5, 10'000,
                           "How often a leader that has nothing to send says that it is there."));
   keys.push_back(duration(ESC_KEY(tuning.raft.election_min_ms), kMillisecond, 20, 60'000,

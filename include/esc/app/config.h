@@ -121,7 +121,7 @@ struct CompactionTuning {
 
 // [tuning.net]
 struct NetTuning {
-  bool zero_copy_send = true;  // large sends to other nodes, where the kernel does not copy in any case
+  bool zero_copy_send = false;  // large sends to near nodes, where the kernel does not copy in any case
 };
 
 // [tuning.raft]: how fast a cluster notices that a leader is gone. See raft::Timeouts.

@@ -44,7 +44,7 @@ struct LoopOptions {
   // Connections that allow zero copy use it for kernel sends of at least this much (0: never). Below, the
   // copy is cheaper than pinning pages and a second completion, and waiting for an acknowledgement costs
   // latency.
-  std::uint32_t zero_copy_bytes_min = 128 * 1024;
+  std::uint32_t zero_copy_bytes_min = 256 * 1024;
   // ...and only over a round trip of at most this: on_sent, and with it the next send, waits for it.
   Nanos zero_copy_round_trip_max = 200 * kMicrosecond;
   obs::Counter* zero_copy_sends = nullptr;  // optional metrics; the same as in the statistics
