@@ -11,12 +11,14 @@
 #include "handlers.h"
 #include "produce_call.h"
 #include "producer_ids.h"
+#include "replica_watch.h"
 #include "respond.h"
 
 namespace esc::broker {
 namespace {
 
-constexpr std::size_t kRequestsPerSlab = 1024;
+constexpr std::size_t kRequestsPerSlabMax = 1024;
+constexpr std::size_t kPoolBytesPerRequest = 16 * 1024;  // a small pool needs no large slabs
 constexpr std::size_t kRequestSlabsMax = 64;
 
 std::vector<replica::NodeRecord> known_nodes(const BrokerOptions& options) {
@@ -81,7 +83,8 @@ Broker::Broker(io::Env env, obs::LogSource log, obs::Scope& metrics, const Broke
       coordinators_(std::make_unique<Coordinators>(*this)),
       producer_ids_(std::make_unique<ProducerIds>(*this)),
       event_ids_(std::make_unique<EventIds>(*this)),
-      group_metrics_(std::make_unique<GroupMetrics>(*this)),
+      group_metrics_(std::make_unique<GroupMetrics>(*this, metrics)),
+      replica_watch_(std::make_unique<ReplicaWatch>(*this)),
       loan_references_(options.receive_buffers, 0) {
   started_at_ = env_.clock.now();
   connection_store_.reserve(1024);
@@ -152,9 +155,11 @@ void Broker::wait_for_memory(Connection& connection) {
 
 void Broker::grow_requests() {
   if (request_slabs_.size() == kRequestSlabsMax) return;
-  request_slabs_.push_back(std::make_unique<Request[]>(kRequestsPerSlab));
-  requests_free_.reserve(request_slabs_.size() * kRequestsPerSlab);
-  for (std::size_t i = 0; i < kRequestsPerSlab; ++i) requests_free_.push_back(&request_slabs_.back()[i]);
+  const auto wanted = static_cast<std::size_t>(options_.request_pool_bytes / kPoolBytesPerRequest);
+  const std::size_t count = std::clamp<std::size_t>(wanted, 1, kRequestsPerSlabMax);
+  request_slabs_.push_back(std::make_unique<Request[]>(count));
+  requests_free_.reserve(request_slabs_.size() * count);
+  for (std::size_t i = 0; i < count; ++i) requests_free_.push_back(&request_slabs_.back()[i]);
 }
 
 Request* Broker::new_request() {
@@ -298,6 +303,7 @@ void Broker::await_replicas(ProduceCall& call) {
 std::uint32_t Broker::do_work(Nanos now) {
   std::uint32_t work = controller_->do_work(now) + coordinators_->do_work(now) + producer_ids_->do_work(now);
   group_metrics_->do_work(now);
+  replica_watch_->do_work(now);
   while (!finishing_.empty()) {
     auto& call = static_cast<FetchCall&>(finishing_.pop_front());
     for (replica::FetchWaiter& waiter : call.waiters) {
