@@ -35,7 +35,9 @@
 
 namespace {
 
-using namespace esc;
+using esc::crc32c;
+using esc::kKiB;
+using esc::kMiB;
 
 constexpr std::uint16_t kReportUsage = 1u << 3;  // IORING_SEND_ZC_REPORT_USAGE
 constexpr std::uint32_t kCopied = 1u << 31;      // IORING_NOTIF_USAGE_ZC_COPIED
