@@ -17,7 +17,8 @@
 namespace esc::broker {
 namespace {
 
-constexpr std::size_t kRequestsPerSlab = 1024;
+constexpr std::size_t kRequestsPerSlabMax = 1024;
+constexpr std::size_t kPoolBytesPerRequest = 16 * 1024;  // a small pool needs no large slabs
 constexpr std::size_t kRequestSlabsMax = 64;
 
 std::vector<replica::NodeRecord> known_nodes(const BrokerOptions& options) {
@@ -82,7 +83,7 @@ Broker::Broker(io::Env env, obs::LogSource log, obs::Scope& metrics, const Broke
       coordinators_(std::make_unique<Coordinators>(*this)),
       producer_ids_(std::make_unique<ProducerIds>(*this)),
       event_ids_(std::make_unique<EventIds>(*this)),
-      group_metrics_(std::make_unique<GroupMetrics>(*this)),
+      group_metrics_(std::make_unique<GroupMetrics>(*this, metrics)),
       replica_watch_(std::make_unique<ReplicaWatch>(*this)),
       loan_references_(options.receive_buffers, 0) {
   started_at_ = env_.clock.now();
@@ -154,9 +155,11 @@ void Broker::wait_for_memory(Connection& connection) {
 
 void Broker::grow_requests() {
   if (request_slabs_.size() == kRequestSlabsMax) return;
-  request_slabs_.push_back(std::make_unique<Request[]>(kRequestsPerSlab));
-  requests_free_.reserve(request_slabs_.size() * kRequestsPerSlab);
-  for (std::size_t i = 0; i < kRequestsPerSlab; ++i) requests_free_.push_back(&request_slabs_.back()[i]);
+  const auto wanted = static_cast<std::size_t>(options_.request_pool_bytes / kPoolBytesPerRequest);
+  const std::size_t count = std::clamp<std::size_t>(wanted, 1, kRequestsPerSlabMax);
+  request_slabs_.push_back(std::make_unique<Request[]>(count));
+  requests_free_.reserve(request_slabs_.size() * count);
+  for (std::size_t i = 0; i < count; ++i) requests_free_.push_back(&request_slabs_.back()[i]);
 }
 
 Request* Broker::new_request() {

@@ -31,7 +31,8 @@ void ReadPositions::remember(std::uint64_t segment, Offset offset, std::uint64_t
 CoreResources::CoreResources(io::Disk& disk, io::Files* files, const ResourceLimits& limits)
     : cache_(disk, files, limits, stats_),
       positions_(limits.read_positions),
-      pieces_(std::make_unique<struct iovec[]>(std::size_t{limits.appends_max} * kAppendBatchesMax)),
+      pieces_(std::make_unique_for_overwrite<struct iovec[]>(std::size_t{limits.appends_max} *
+                                                             kAppendBatchesMax)),
       free_pieces_(std::make_unique<struct iovec*[]>(limits.appends_max)) {
   ESC_ASSERT(limits.appends_max > 0);
   for (std::uint32_t i = 0; i < limits.appends_max; ++i) {

@@ -322,10 +322,28 @@ void Host::observe() {
   }
 }
 
+Host::View Host::view_of(const replica::Group& group) {
+  const raft::Core& core = group.core();
+  return {.hard_state = core.hard_state(),
+          .durable_hard_state = core.durable_hard_state(),
+          .incarnation = group.incarnation(),
+          .leader = core.leader(),
+          .is_leader = core.is_leader(),
+          .leading = group.leading(),
+          .last = core.last_index(),
+          .last_term = core.log().last_term(),
+          .durable = core.durable_index(),
+          .snapshot = core.log().snapshot_index(),
+          .commit = group.commit_index()};
+}
+
 void Host::observe_group(replica::Group& group) {
   const raft::Core& core = group.core();
   auto [entry, fresh] = seen_.try_emplace(group.id());
   Seen& seen = entry->second;
+  const View view = view_of(group);
+  if (!fresh && view == seen.view) return;
+  seen.view = view;
   if (core.is_leader()) world_.model.leader(group.id(), core.term(), node(), boots_);
   if (fresh) check_repair(group);
   incarnations_[group.id()] = group.incarnation();
@@ -383,13 +401,14 @@ void Host::observe_segments(const std::string& directory, const replica::Partiti
     if (entry.name.ends_with(".log")) segments.emplace(entry.name, entry.bytes);
   std::int64_t next = -1;
   for (const auto& [name, size] : segments) {
-    std::vector<std::byte> bytes(size);
+    if (read_buffer_.size() < size) read_buffer_.resize(size);
     std::uint64_t read = 0;
     int fd = -1;
-    const bool ok = files_.open(directory + "/" + name, {}, fd) == 0 && files_.read(fd, 0, bytes, read) == 0;
+    const bool ok =
+        files_.open(directory + "/" + name, {}, fd) == 0 && files_.read(fd, 0, read_buffer_, read) == 0;
     if (fd >= 0) (void)files_.close(fd);
     if (!ok) return world_.model.fail(directory + "/" + name + " cannot be read");
-    wire::BatchIterator batches(ByteView(bytes).first(read));
+    wire::BatchIterator batches(ByteView(read_buffer_).first(read));
     while (const auto batch = batches.next()) {
       // What lies behind the log's end may be torn: left by a power cut, written anew from the WAL.
       if (batch->base_offset() >= end) break;

@@ -110,11 +110,28 @@ class Host {
   [[nodiscard]] sim::FileSystem& files() { return files_; }
 
  private:
+  // All that observe_group() looks at before it goes into the records: most turns change nothing of it.
+  struct View {
+    raft::HardState hard_state;
+    raft::HardState durable_hard_state;
+    raft::Incarnation incarnation;
+    NodeId leader;
+    bool is_leader = false;
+    bool leading = false;
+    Index last;
+    Term last_term;
+    Index durable;
+    Index snapshot;
+    Index commit;
+    bool operator==(const View&) const = default;
+  };
+
   void build();
   [[nodiscard]] shard::ShardOptions shard_options(std::uint32_t core);
   void run_core(std::uint32_t core);
   void after_step(std::uint32_t core);
   void observe_group(replica::Group& group);
+  [[nodiscard]] static View view_of(const replica::Group& group);
   void observe_segments(const std::string& directory, const replica::Partition& partition);
   void observe_log(replica::Group& group);
   void compare_with_promise(const replica::Group& group);
@@ -156,6 +173,7 @@ class Host {
     NodeId leader;
     Term term;
     Term led;  // complete as the leader of this term
+    View view;
     Index last;
     Term last_term;
     std::map<PartitionId, Offset> offsets;

@@ -29,12 +29,11 @@ class KafkaLink final : public io::ConnectionHandler {
 
   template <class Request>
   void call(const Request& request, std::int16_t version, Nanos timeout, Answer answer) {
-    std::vector<std::byte> bytes(64 * 1024);
-    wire::Writer writer(bytes);
+    wire::Writer writer(scratch_);
     wire::encode_request(writer, request, version, ++correlation_, "escsim");
     ESC_ASSERT(!writer.overflowed());
-    bytes.resize(writer.position());
-    enqueue(std::move(bytes), Request::kApi, version, timeout, std::move(answer));
+    const ByteView bytes = ByteView(scratch_).first(writer.position());
+    enqueue({bytes.begin(), bytes.end()}, Request::kApi, version, timeout, std::move(answer));
   }
   // Closed, or never opened: throw it away.
   [[nodiscard]] bool dead() const { return dead_; }
@@ -74,13 +73,17 @@ class KafkaLink final : public io::ConnectionHandler {
   std::deque<std::vector<std::byte>> out_;
   std::deque<Call> calls_;
   std::vector<std::byte> in_;
+  std::vector<std::byte> scratch_ = std::vector<std::byte>(64 * 1024);  // a request while it is encoded
 };
 
 // Decodes an answer; its memory lives as long as this.
 template <class Message>
 class Decoded {
  public:
-  Decoded(ByteView body, std::int16_t version) : block_(body.size() * 16 + 4096), arena_(block_) {
+  Decoded(ByteView body, std::int16_t version)
+      : bytes_(body.size() * 16 + 4096),
+        block_(std::make_unique_for_overwrite<std::byte[]>(bytes_)),
+        arena_({block_.get(), bytes_}) {
     auto message = wire::decode<Message>(body, version, arena_);
     if (message) message_ = *message;
   }
@@ -88,7 +91,8 @@ class Decoded {
   [[nodiscard]] const Message* operator->() const { return &*message_; }
 
  private:
-  std::vector<std::byte> block_;
+  std::size_t bytes_;
+  std::unique_ptr<std::byte[]> block_;  // not cleared: most of it is never touched
   Arena arena_;
   std::optional<Message> message_;
 };

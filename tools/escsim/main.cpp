@@ -9,6 +9,11 @@
 #include "plants.h"
 #include "simulation.h"
 
+// jemalloc reads it: thousands of short-lived clusters would give their memory back to the kernel, and take
+// it again page by page.
+extern "C" const char* malloc_conf;
+const char* malloc_conf = "dirty_decay_ms:-1,muzzy_decay_ms:-1";
+
 namespace esc::escsim {
 namespace {
 

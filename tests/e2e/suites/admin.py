@@ -1,10 +1,13 @@
 """Topics that exist are administered with a stock client: configuration, deleting records, ends of epochs."""
 
+import json
 import os
 
 from harness import records as rec
 from harness.cases import Skip, check, check_equal, eventually, test
 from harness.cluster import Cluster
+from harness.server import run_to_end
+from suites.groups import java_client
 
 
 def admin_client(cluster):
@@ -134,6 +137,19 @@ def kafka_python_changes_a_configuration_at_whichever_node_it_asks(context):
     cluster.stop_all()
 
 
+@test(timeout=500)
+def the_java_client_administers_a_topic_at_whichever_node_it_asks(context):
+    client = java_client(context, "4.0.0")
+    cluster = Cluster(context).start()
+    cluster.create_topic("t", 2)
+    for partition in range(2):
+        cluster.produce("t", partition, [b"x"])
+    code, out, err = run_to_end(client[0], *client[1:], "alter", cluster.bootstrap, "t", "12", timeout=60)
+    check_equal((code, out.splitlines()), (0, ["refused InvalidConfigurationException", "retention.ms 60011", "cleanup.policy compact",
+                                               "isr 3", "replicas 6"]), err[-500:])
+    cluster.stop_all()
+
+
 @test(timeout=60)
 def deleted_records_are_gone_on_all_nodes_and_after_a_failover(context):
     cluster = Cluster(context).start()
@@ -233,6 +249,10 @@ def too_few_that_follow_are_told_and_refused_by_min_insync_replicas(context):
     others = [n.number for n in cluster.alive()]
     for node in cluster.alive():
         eventually(lambda: replicas(node) == (others, [victim.number]), 5, what="one is out of sync, and offline")
+    code, out, err = run_to_end(str(context.esctl), "-b", cluster.bootstrap, "-o", "json", "topic", "describe", "all")
+    check_equal(code, 0, f"esctl: {err}")
+    shown = json.loads(out)["partitions"][0]
+    check_equal((shown["in_sync"], shown["offline"]), (others, [victim.number]), "as esctl shows it")
     check_equal(produce("all", acks=1), 0, "acks=1 asks for no replicas")
     check_equal(produce("two"), 0, "two of three are enough")
     victim.spawn()

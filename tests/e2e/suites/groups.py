@@ -318,13 +318,14 @@ def prepare(context, name, command, cwd, env=None):
 
 def java_client(context, version):
     jars = context.build_dir / "clients" / f"kafka-clients-{version}"
-    if not (jars / "Client.class").exists():
+    source, compiled = E2E / "java" / "Client.java", jars / "Client.class"
+    if not compiled.exists() or compiled.stat().st_mtime < source.stat().st_mtime:
         tool(context, "java")
         prepare(context, f"kafka-clients {version} (Maven Central)",
                 [tool(context, "mvn"), "-q", "-B", "-f", E2E / "java" / "pom.xml", "dependency:copy-dependencies",
                  f"-Dkafka.version={version}", f"-DoutputDirectory={jars}"], context.dir)
         prepare(context, "the Java test client", [tool(context, "javac"), "-cp", f"{jars}/*", "-d", jars,
-                                                  E2E / "java" / "Client.java"], context.dir)
+                                                  source], context.dir)
     return [tool(context, "java"), "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx128m", "-cp", f"{jars}/*:{jars}", "Client"]
 
 
