@@ -63,6 +63,7 @@ struct Scenario {
   Nanos wall_every = 0;        // jump of the wall clock
   Nanos fuse_every = 0;        // a crash in the middle of recovery
   Nanos replace_every = 0;     // a node comes back with a blank disk
+  bool nodes_change = false;   // an operator removes and adds nodes
   std::uint32_t down_max = 1;  // nodes down or cut off by faults at a time
 
   // Faults that wait for the worst moment: one in so many elections, truncations and stalls is followed by
