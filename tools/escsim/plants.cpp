@@ -9,7 +9,7 @@ namespace {
 constexpr std::array kPlants = std::to_array<Plant>({
     {"vote_before_durable", "a vote is sent before it is on disk", 150,
      [](shard::ShardOptions& options) { options.group.plant = raft::Plant::vote_before_durable; }},
-    {"ack_before_durable", "received entries count as durable at once", 60,
+    {"ack_before_durable", "received entries count as durable at once", 120,
      [](shard::ShardOptions& options) { options.group.plant = raft::Plant::ack_before_durable; }},
     {"stale_mark_counted", "completions from before a truncation are counted", 0,
      [](shard::ShardOptions& options) { options.group.plant = raft::Plant::stale_mark_counted; }},
@@ -27,7 +27,7 @@ constexpr std::array kPlants = std::to_array<Plant>({
      [](shard::ShardOptions& options) { options.group.plant = raft::Plant::learner_counted; }},
     {"incarnation_ignored", "answers count whoever has the node's disk now", 200,
      [](shard::ShardOptions& options) { options.group.replica_plant = replica::Plant::incarnation_ignored; }},
-    {"blank_disk_is_member", "a blank disk votes under its old id at once", 100,
+    {"blank_disk_is_member", "a blank disk votes under its old id at once", 150,
      [](shard::ShardOptions& options) {
        options.group.replica_plant = replica::Plant::blank_disk_is_member;
      }},
@@ -49,7 +49,7 @@ constexpr std::array kPlants = std::to_array<Plant>({
      [](shard::ShardOptions& options) {
        options.group.replica_plant = replica::Plant::replay_applies_uncommitted;
      }},
-    {"checkpoint_past_durable", "the checkpoint covers what the own log does not have", 150,
+    {"checkpoint_past_durable", "the checkpoint covers what the own log does not have", 300,
      [](shard::ShardOptions& options) {
        options.group.replica_plant = replica::Plant::checkpoint_past_durable;
      },
@@ -89,7 +89,7 @@ constexpr std::array kPlants = std::to_array<Plant>({
     {"watermark_early", "frames in flight are called durable", 200,
      [](shard::ShardOptions& options) { options.group.wal.plant = wal::Plant::watermark_early; },
      "was durable; nothing has been changed"},
-    {"event_ids_not_in_checkpoint", "event ids are forgotten with every restart and snapshot", 100,
+    {"event_ids_not_in_checkpoint", "event ids are forgotten with every restart and snapshot", 200,
      [](shard::ShardOptions& options) {
        options.group.replica_plant = replica::Plant::event_ids_not_in_checkpoint;
      }},
