@@ -11,6 +11,7 @@
 #include "handlers.h"
 #include "produce_call.h"
 #include "producer_ids.h"
+#include "replica_watch.h"
 #include "respond.h"
 
 namespace esc::broker {
@@ -82,7 +83,8 @@ Broker::Broker(io::Env env, obs::LogSource log, obs::Scope& metrics, const Broke
       coordinators_(std::make_unique<Coordinators>(*this)),
       producer_ids_(std::make_unique<ProducerIds>(*this)),
       event_ids_(std::make_unique<EventIds>(*this)),
-      group_metrics_(std::make_unique<GroupMetrics>(*this)),
+      group_metrics_(std::make_unique<GroupMetrics>(*this, metrics)),
+      replica_watch_(std::make_unique<ReplicaWatch>(*this)),
       loan_references_(options.receive_buffers, 0) {
   started_at_ = env_.clock.now();
   connection_store_.reserve(1024);
@@ -301,6 +303,7 @@ void Broker::await_replicas(ProduceCall& call) {
 std::uint32_t Broker::do_work(Nanos now) {
   std::uint32_t work = controller_->do_work(now) + coordinators_->do_work(now) + producer_ids_->do_work(now);
   group_metrics_->do_work(now);
+  replica_watch_->do_work(now);
   while (!finishing_.empty()) {
     auto& call = static_cast<FetchCall&>(finishing_.pop_front());
     for (replica::FetchWaiter& waiter : call.waiters) {

@@ -28,7 +28,11 @@ struct Controller::Broadcast {
 };
 
 Controller::Controller(Broker& broker)
-    : broker_(broker), reconciler_(broker), watch_(broker.options().node), node_admin_(broker) {}
+    : broker_(broker),
+      reconciler_(broker),
+      watch_(broker.options().node),
+      node_admin_(broker),
+      relay_(relay_hooks(), static_cast<std::uint64_t>(broker.env().clock.wall_ms()) << 16) {}
 
 Controller::~Controller() {
   while (!queue_.empty()) queue_.pop_front();
@@ -36,6 +40,8 @@ Controller::~Controller() {
 
 void submit_admin_call(Broker& broker, std::unique_ptr<AdminCall> call) {
   AdminCall& sent = *call.release();
+  // It may take long, and has copies of what was asked; Metadata reads its request again.
+  if (sent.request != nullptr && !sent.automatic) broker.release_frame(*sent.request);
   sent.target = broker.core_of(GroupId(0));
   sent.run = [](Call& base, Broker& target) { target.controller().enqueue(static_cast<AdminCall&>(base)); };
   sent.done = [](Call& base, Broker& origin) {
@@ -117,7 +123,34 @@ std::uint32_t Controller::do_work(Nanos now) {
     ++work;
   }
   if (live_) work += node_admin_.do_work(now, master_, finished_);
-  return work + advance_queue();
+  return work + advance_queue() + relay_work(now);
+}
+
+AdminRelay::Hooks Controller::relay_hooks() {
+  return {
+      .send = [this](
+                  NodeId to, peer::Service service,
+                  ByteView payload) { return broker_.group(GroupId(0))->send_service(to, service, payload); },
+      .linked = [this](NodeId node) { return broker_.group(GroupId(0))->linked(node); },
+      .carry_out =
+          [this](AdminCall& call) {
+            call.cursor = call.committed = 0;
+            call.term = Term(0);
+            queue_.push_back(call);
+          },
+      .reply = [this](AdminCall& call) { broker_.router().reply(call); },
+  };
+}
+
+std::uint32_t Controller::relay_work(Nanos now) {
+  if (!live_) return 0;
+  const replica::Group& group = *broker_.group(GroupId(0));
+  const NodeId leader = group.leader();
+  return relay_.do_work({.now = now,
+                         .leader = leader == broker_.options().node ? NodeId(0) : leader,
+                         .leading = group.leading(),
+                         .shutting_down = broker_.shutting_down(),
+                         .known = finished_});
 }
 
 // Tells every core which nodes are gone, whenever that changes.
@@ -151,6 +184,7 @@ std::uint32_t Controller::advance_queue() {
   if (!call.carried_out) {
     const bool ours = call.term == Term(0) || call.term == group.term();
     if (!group.leading() || !ours) {
+      if (hand_over(call)) return 1;
       if (call.automatic) pass_on(call);
       refuse_rest(call);
     } else {
@@ -165,12 +199,26 @@ std::uint32_t Controller::advance_queue() {
   return 1;
 }
 
+// A client's call is for the node that leads group 0, unless something of it that must not be done twice may
+// have been done already.
+bool Controller::hand_over(AdminCall& call) {
+  const bool proposed = call.term != Term(0);
+  const bool repeatable = std::ranges::all_of(
+      call.orders, [](const TopicOrder& order) { return order.kind == TopicOrder::Kind::configure; });
+  if (call.automatic || call.for_node != NodeId(0) || (proposed && !repeatable)) return false;
+  for (std::size_t i = 0; i < call.committed; ++i) call.orders[i].settled = true;
+  call.last_index = Index(0);
+  queue_.pop_front();
+  relay_.take(call, broker_.env().clock.now());
+  return true;
+}
+
 // This node does not, or no longer, lead group 0. What was proposed last may still come true: the client asks
 // the new controller.
 void Controller::refuse_rest(AdminCall& call) {
   for (std::size_t i = call.committed; i < call.orders.size(); ++i) {
     TopicOrder& order = call.orders[i];
-    if (order.code != wire::ErrorCode::none) continue;
+    if (order.settled || order.code != wire::ErrorCode::none) continue;
     order.code = wire::ErrorCode::not_controller;
     order.message = "another node leads group 0: see controller_id in the metadata";
   }
@@ -199,8 +247,22 @@ void Controller::pass_on(const AdminCall& call) {
   for (const std::string_view name : names) wishes_.emplace(name, now + kWishValid);
 }
 
-void Controller::on_service(NodeId, peer::Service service, ByteView payload) {
-  if (service.kind != kServiceCreateTopics || !live_ || !broker_.options().auto_create_topics) return;
+void Controller::on_service(NodeId from, peer::Service service, ByteView payload) {
+  if (!live_) return;
+  switch (service.kind) {
+    case kServiceCreateTopics: return on_wishes(payload);
+    case kServiceAdminDone: return relay_.on_outcomes(service.tag, payload);
+    case kServiceAdmin: break;
+    default: return;
+  }
+  std::unique_ptr<AdminCall> call = relay_.accept(from, service.tag, payload);
+  if (call == nullptr) return;
+  call->finish = [](Broker& origin, AdminCall& done) { origin.controller().relay_.answer(done); };
+  submit_admin_call(broker_, std::move(call));
+}
+
+void Controller::on_wishes(ByteView payload) {
+  if (!broker_.options().auto_create_topics) return;
   if (!broker_.group(GroupId(0))->leading() || wishes_in_queue_ == kWishesMax) return;
   ByteReader reader(payload);
   const std::uint32_t count = reader.count(sizeof(std::uint32_t));
@@ -221,6 +283,10 @@ bool Controller::propose(AdminCall& call) {
     if (master_.applied() < call.last_index) return false;  // the order before is not committed yet
     call.committed = call.cursor;
     TopicOrder& order = call.orders[call.cursor];
+    if (order.settled) {
+      ++call.cursor;
+      continue;
+    }
     std::vector<std::byte> command;
     switch (order.kind) {
       case TopicOrder::Kind::create: order_create(order, command); break;
@@ -346,7 +412,8 @@ void Controller::order_configure(TopicOrder& order, std::vector<std::byte>& comm
     order.message = "no such topic";
     return;
   }
-  auto changed = change_overrides(topic->overrides, order.overrides, order.removed, order.replaces_all);
+  auto changed =
+      change_overrides(broker_.directory().defaults(), topic->overrides, order.changes, order.replaces_all);
   if (!changed) {
     order.code = wire::ErrorCode::invalid_config;
     order.message = std::move(changed.error().message);

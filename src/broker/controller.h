@@ -14,47 +14,14 @@
 #include <string>
 #include <vector>
 
+#include "admin_call.h"
+#include "admin_relay.h"
 #include "esc/broker/broker.h"
-#include "esc/wire/error_code.h"
 #include "node_admin.h"
 #include "node_watch.h"
 #include "reconciler.h"
 
 namespace esc::broker {
-
-// One topic of an admin request. Cold: may allocate.
-struct TopicOrder {
-  enum class Kind : std::uint8_t { create, remove, add_partitions, configure };
-  Kind kind = Kind::create;
-  std::string name;
-  replica::TopicId id{};         // remove by id when `name` is empty
-  std::int32_t partitions = -1;  // create: -1 is the default; add_partitions: the new total
-  std::int16_t replication_factor = -1;
-  TopicOverrides overrides;          // create, configure: to be set
-  std::vector<std::string> removed;  // configure: back to their defaults
-  bool replaces_all = false;         // configure: whatever `overrides` does not name is back at its default
-  std::int8_t resource_type = 2;     // configure: as asked; 2 is a topic
-  // The outcome.
-  wire::ErrorCode code = wire::ErrorCode::none;
-  std::string message;
-};
-
-struct AdminCall : Call, ListNode<AdminCall> {
-  Request* request = nullptr;
-  bool validate_only = false;
-  bool automatic = false;  // nobody asked by name: a node that does not lead group 0 passes the wish on
-  std::vector<TopicOrder> orders;
-  void (*finish)(Broker&, AdminCall&) = nullptr;  // on the origin; the call is deleted afterwards
-  // Of the controller.
-  std::size_t cursor = 0;
-  std::size_t committed = 0;  // orders whose outcome is known
-  Index last_index;
-  Term term;  // in which the orders are proposed; 0: none yet
-  bool carried_out = false;
-};
-
-// Sends the call to the controller's core; `finish` runs on this core.
-void submit_admin_call(Broker& broker, std::unique_ptr<AdminCall> call);
 
 class Controller {
  public:
@@ -97,9 +64,13 @@ class Controller {
   void adopt_nodes();
   void compare_nodes();
   std::uint32_t advance_queue();
+  std::uint32_t relay_work(Nanos now);
+  [[nodiscard]] AdminRelay::Hooks relay_hooks();
+  [[nodiscard]] bool hand_over(AdminCall& call);
   [[nodiscard]] bool propose(AdminCall& call);
   void refuse_rest(AdminCall& call);
   void pass_on(const AdminCall& call);
+  void on_wishes(ByteView payload);
   void order_create(TopicOrder& order, std::vector<std::byte>& command);
   void order_remove(TopicOrder& order, std::vector<std::byte>& command);
   void order_add_partitions(TopicOrder& order, std::vector<std::byte>& command);
@@ -118,6 +89,7 @@ class Controller {
   bool ready_ = false;
   Nanos started_at_ = 0;
   IntrusiveList<AdminCall> queue_;
+  AdminRelay relay_;                                    // of calls that another node has to carry out
   std::map<std::string, Nanos, std::less<>> wishes_;    // topics asked of the leader, until when not again
   std::uint32_t wishes_in_queue_ = 0;                   // of other nodes
   std::deque<Change> changes_;                          // not broadcast yet

@@ -99,6 +99,22 @@ std::uint32_t Coordinators::flush(Machine& machine) {
   return work;
 }
 
+Coordinators::Totals Coordinators::totals() const {
+  Totals all;
+  for (const auto& slot : machines_) {
+    if (slot == nullptr) continue;
+    const coord::GroupCounts counts = slot->coordinator->count();
+    for (std::size_t i = 0; i < coord::kPhases; ++i) all.groups.groups[i] += counts.groups[i];
+    all.groups.members += counts.members;
+    const coord::CoordinatorStats& stats = slot->coordinator->stats();
+    all.stats.rebalances += stats.rebalances;
+    all.stats.members_expired += stats.members_expired;
+    all.stats.commits += stats.commits;
+    all.stats.offsets_committed += stats.offsets_committed;
+  }
+  return all;
+}
+
 void Coordinators::on_committed(GroupId group, Index index, WallMs timestamp, ByteView command) {
   // Answers leave with the next turn: we are inside the group's commit here.
   machine(group).coordinator->committed(index, timestamp, command, broker_.env().clock.now());

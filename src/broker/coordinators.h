@@ -55,6 +55,13 @@ class Coordinators {
   void finish(CoordinatorCall& call);
   [[nodiscard]] coord::Coordinator& of(GroupId group) { return *machines_[group.value()]->coordinator; }
 
+  // Of the groups that are coordinated on this core, and what was counted here since the start.
+  struct Totals {
+    coord::GroupCounts groups;
+    coord::CoordinatorStats stats;
+  };
+  [[nodiscard]] Totals totals() const;
+
   // --- the log ---
   void on_committed(GroupId group, Index index, WallMs timestamp, ByteView command);
   void save(GroupId group, std::vector<std::byte>& out);

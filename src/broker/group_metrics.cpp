@@ -1,5 +1,9 @@
 #include "group_metrics.h"
 
+#include <utility>
+
+#include "coordinators.h"
+
 namespace esc::broker {
 namespace {
 
@@ -26,9 +30,40 @@ void set(obs::Gauge& gauge, std::uint64_t value) {
 
 }  // namespace
 
+GroupMetrics::GroupMetrics(Broker& broker, obs::Scope& scope)
+    : broker_(broker),
+      members_(scope.gauge("esc_consumer_group_members", "Members of the consumer groups coordinated here")),
+      rebalances_(
+          scope.counter("esc_consumer_group_rebalances_total", "Generations of consumer groups begun")),
+      members_expired_(
+          scope.counter("esc_consumer_group_members_expired_total", "Members whose session timed out")),
+      commits_(scope.counter("esc_offset_commits_total", "Commits of offsets that are in the log")),
+      offsets_committed_(scope.counter("esc_offsets_committed_total", "Offsets in them")) {
+  using enum coord::Phase;
+  for (const coord::Phase phase : {empty, preparing, completing, stable}) {
+    groups_[static_cast<std::size_t>(phase)] =
+        &scope.gauge("esc_consumer_groups", "Consumer groups coordinated here, by state",
+                     {{"state", std::string(to_string(phase))}});
+  }
+}
+
+void GroupMetrics::count_consumer_groups() {
+  const Coordinators::Totals now = broker_.coordinators().totals();
+  for (std::size_t i = 0; i < groups_.size(); ++i) {
+    if (groups_[i] != nullptr) set(*groups_[i], now.groups.groups[i]);
+  }
+  set(members_, now.groups.members);
+  const coord::CoordinatorStats before = std::exchange(counted_, now.stats);
+  rebalances_.add(counted_.rebalances - before.rebalances);
+  members_expired_.add(counted_.members_expired - before.members_expired);
+  commits_.add(counted_.commits - before.commits);
+  offsets_committed_.add(counted_.offsets_committed - before.offsets_committed);
+}
+
 void GroupMetrics::do_work(Nanos now) {
   if (now < next_) return;
   next_ = now + kSecond;
+  count_consumer_groups();
   replica::CompactionStats compaction;
   replica::EventIdStats ids;
   for (std::uint32_t id = 0; id < broker_.options().groups; ++id) {

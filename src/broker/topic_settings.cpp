@@ -100,22 +100,30 @@ Status set_dedup_id(TopicSettings& settings, std::string_view value) {
   return {};
 }
 
+// Of a list; at least one, which may be empty.
+std::vector<std::string_view> words_of(std::string_view list) {
+  std::vector<std::string_view> words;
+  for (;;) {
+    const std::size_t comma = list.find(',');
+    std::string_view word = list.substr(0, comma);
+    while (word.starts_with(' ')) word.remove_prefix(1);
+    while (word.ends_with(' ')) word.remove_suffix(1);
+    words.push_back(word);
+    if (comma == std::string_view::npos) return words;
+    list.remove_prefix(comma + 1);
+  }
+}
+
 // Words in any order, as Kafka takes them.
 Status set_cleanup_policy(TopicSettings& settings, std::string_view value) {
   bool deletes = false;
   bool compacts = false;
-  for (std::string_view rest = value;;) {
-    const std::size_t comma = rest.find(',');
-    std::string_view word = rest.substr(0, comma);
-    while (word.starts_with(' ')) word.remove_prefix(1);
-    while (word.ends_with(' ')) word.remove_suffix(1);
+  for (const std::string_view word : words_of(value)) {
     if (word != "delete" && word != "compact") {
       return fail(Errc::invalid_argument, "cleanup.policy = " + std::string(value) +
                                               ": delete, compact or compact,delete is accepted");
     }
     (word == "delete" ? deletes : compacts) = true;
-    if (comma == std::string_view::npos) break;
-    rest.remove_prefix(comma + 1);
   }
   settings.cleanup_delete = deletes;
   settings.cleanup_compact = compacts;
@@ -200,25 +208,57 @@ const std::string* value_of(const TopicOverrides& overrides, std::string_view ke
   return found == overrides.end() ? nullptr : &found->second;
 }
 
-bool is_known(std::string_view key) {
-  return std::ranges::any_of(describe({}), [&](const ConfigDescription& known) { return known.key == key; });
+// A list with words more or less than `before`. One that is there, or is not there, already is no mistake.
+std::string changed_list(std::string_view before, const ConfigChange& change) {
+  std::vector<std::string_view> words = words_of(before);
+  for (const std::string_view word : words_of(change.value)) {
+    const auto found = std::ranges::find(words, word);
+    if (change.operation == ConfigChange::Operation::subtract) {
+      std::erase(words, word);
+    } else if (found == words.end()) {
+      words.push_back(word);
+    }
+  }
+  std::string after;
+  for (const std::string_view word : words) after += (after.empty() ? "" : ",") + std::string(word);
+  return after;
+}
+
+// What the key of `change` is set to by it; `known` is what it is without any override.
+Result<std::string> changed_value(const ConfigDescription& known, const TopicOverrides& overrides,
+                                  const ConfigChange& change) {
+  if (change.operation == ConfigChange::Operation::set) return change.value;
+  if (known.type != ConfigType::list) {
+    const bool append = change.operation == ConfigChange::Operation::append;
+    return fail(Errc::unsupported, std::string("nothing can be ") +
+                                       (append ? "appended to " : "subtracted from ") + change.key +
+                                       ": its value is not a list; set the whole value");
+  }
+  const std::string* const set = value_of(overrides, change.key);
+  return changed_list(set == nullptr ? known.value : *set, change);
 }
 
 }  // namespace
 
-Result<TopicOverrides> change_overrides(const TopicOverrides& before, const TopicOverrides& set,
-                                        const std::vector<std::string>& removed, bool replaces_all) {
+Result<TopicOverrides> change_overrides(const TopicSettings& defaults, const TopicOverrides& before,
+                                        const std::vector<ConfigChange>& changes, bool replaces_all) {
   TopicOverrides after = replaces_all ? TopicOverrides{} : before;
   TopicSettings settings;
-  for (const auto& [key, value] : set) {
-    if (Status status = apply_override(settings, key, value); !status)
-      return std::unexpected(std::move(status.error()));
-    std::erase_if(after, [&](const auto& pair) { return pair.first == key; });
-    after.emplace_back(key, value);
-  }
-  for (const std::string& key : removed) {
-    if (!is_known(key)) return fail(Errc::unsupported, "topic configuration " + key + " is not supported");
-    std::erase_if(after, [&](const auto& pair) { return pair.first == key; });
+  const std::vector<ConfigDescription> all = describe(defaults);
+  for (const ConfigChange& change : changes) {
+    const auto known = std::ranges::find(all, change.key, &ConfigDescription::key);
+    if (known == all.end())
+      return fail(Errc::unsupported, "topic configuration " + change.key + " is not supported");
+    std::optional<std::string> value;
+    if (change.operation != ConfigChange::Operation::remove) {
+      auto changed = changed_value(*known, after, change);
+      if (!changed) return std::unexpected(std::move(changed.error()));
+      if (Status status = apply_override(settings, change.key, *changed); !status)
+        return std::unexpected(std::move(status.error()));
+      value = std::move(*changed);
+    }
+    std::erase_if(after, [&](const auto& pair) { return pair.first == change.key; });
+    if (value) after.emplace_back(change.key, std::move(*value));
   }
   const std::string* const was = value_of(before, kFixedAtCreation);
   const std::string* const is = value_of(after, kFixedAtCreation);

@@ -82,7 +82,10 @@ void Coordinator::complete(const Completion& completion, ErrorCode code, Nanos n
   const auto found = live_.find(completion.group);
   Live* const group = found == live_.end() ? nullptr : &found->second;
   if (group != nullptr && group->in_flight > 0) --group->in_flight;
-  if (code == ErrorCode::none) stats_.offsets_committed += completion.offsets;
+  if (code == ErrorCode::none && completion.offsets > 0) {
+    ++stats_.commits;
+    stats_.offsets_committed += completion.offsets;
+  }
   switch (completion.kind) {
     case Completion::Kind::nothing: break;
     case Completion::Kind::code: answer(completion.token, code); break;
@@ -278,6 +281,19 @@ std::vector<GroupSummary> Coordinator::list() const {
   list.reserve(all.size());
   for (auto& [id, summary] : all) list.push_back(std::move(summary));
   return list;
+}
+
+GroupCounts Coordinator::count() const {
+  GroupCounts counts;
+  if (!leading_) return counts;
+  std::uint64_t at_rest = state_.groups().size();
+  for (const auto& [id, group] : live_) {
+    ++counts.groups[static_cast<std::size_t>(group.phase)];
+    counts.members += group.members.size();
+    if (state_.find(id) != nullptr) --at_rest;
+  }
+  counts.groups[static_cast<std::size_t>(Phase::empty)] += at_rest;
+  return counts;
 }
 
 }  // namespace esc::coord

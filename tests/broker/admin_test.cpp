@@ -20,6 +20,7 @@ using Alter = wire::IncrementalAlterConfigsRequest;
 constexpr std::int8_t kSet = 0;
 constexpr std::int8_t kDelete = 1;
 constexpr std::int8_t kAppend = 2;
+constexpr std::int8_t kSubtract = 3;
 
 void create_orders(World& world) {
   world.lead();
@@ -94,12 +95,50 @@ TEST(AlterConfigs, what_is_not_supported_is_refused_by_name_and_changes_nothing)
   EXPECT_EQ(unknown.code, ErrorCode::invalid_config);
   EXPECT_NE(unknown.message.find("flush.messages"), std::string::npos);
   EXPECT_EQ(alter(world, kDelete, "flush.messages", std::nullopt).code, ErrorCode::invalid_config);
-  EXPECT_EQ(alter(world, kAppend, "cleanup.policy", "delete").code, ErrorCode::invalid_config);
+  EXPECT_EQ(alter(world, 4, "cleanup.policy", "delete").code, ErrorCode::invalid_request);
   EXPECT_EQ(alter(world, kSet, "segment.bytes", "1048576").code, ErrorCode::invalid_config);
   EXPECT_EQ(alter(world, kSet, "retention.ms", "soon").code, ErrorCode::invalid_config);
   EXPECT_EQ(alter(world, kSet, "retention.ms", "1", "nowhere").code, ErrorCode::unknown_topic_or_partition);
   EXPECT_EQ(alter(world, kSet, "retention.ms", "1", "orders", true).code, ErrorCode::none);
   EXPECT_EQ(value_of(world, "retention.ms"), "604800000") << "that was to be validated only";
+}
+
+TEST(AlterConfigs, words_of_a_list_are_appended_and_subtracted) {
+  World world(1);
+  create_orders(world);
+  const auto policy = [&] { return value_of(world, "cleanup.policy"); };
+  EXPECT_EQ(alter(world, kAppend, "cleanup.policy", "compact").code, ErrorCode::none);
+  EXPECT_EQ(policy(), "compact,delete") << "the default counts as what is there";
+  EXPECT_EQ(alter(world, kAppend, "cleanup.policy", "compact").code, ErrorCode::none)
+      << "it is there already";
+  EXPECT_EQ(alter(world, kSubtract, "cleanup.policy", "delete").code, ErrorCode::none);
+  EXPECT_EQ(policy(), "compact");
+  EXPECT_EQ(alter(world, kSubtract, "cleanup.policy", "delete").code, ErrorCode::none) << "it is not there";
+  const Answer nothing_left = alter(world, kSubtract, "cleanup.policy", "compact");
+  EXPECT_EQ(nothing_left.code, ErrorCode::invalid_config);
+  EXPECT_NE(nothing_left.message.find("cleanup.policy"), std::string::npos);
+  EXPECT_EQ(alter(world, kAppend, "cleanup.policy", "shred").code, ErrorCode::invalid_config);
+  EXPECT_EQ(policy(), "compact");
+  const Answer number = alter(world, kAppend, "retention.ms", "1");
+  EXPECT_EQ(number.code, ErrorCode::invalid_config);
+  EXPECT_NE(number.message.find("retention.ms"), std::string::npos);
+  EXPECT_NE(number.message.find("not a list"), std::string::npos);
+  EXPECT_EQ(alter(world, kSubtract, "compression.type", "producer").code, ErrorCode::invalid_config);
+}
+
+TEST(AlterConfigs, a_key_that_is_named_twice_is_refused) {
+  World world(1);
+  create_orders(world);
+  const std::array configs = {
+      Alter::Resource::Config{.name = "cleanup.policy", .config_operation = kSubtract, .value = "delete"},
+      Alter::Resource::Config{.name = "cleanup.policy", .config_operation = kAppend, .value = "compact"}};
+  const std::array resources = {
+      Alter::Resource{.resource_type = 2, .resource_name = "orders", .configs = configs}};
+  Alter request;
+  request.resources = resources;
+  const auto answer = world.call<wire::IncrementalAlterConfigsResponse>(request, 1);
+  EXPECT_EQ(answer.responses[0].error_code, ErrorCode::invalid_request);
+  EXPECT_EQ(value_of(world, "cleanup.policy"), "delete");
 }
 
 TEST(AlterConfigs, the_old_api_replaces_everything_and_knows_no_nodes) {

@@ -94,6 +94,32 @@ TEST(Follower, metadata_follows_what_the_groups_say_about_leaders) {
   EXPECT_EQ(metadata_of(world, "orders").topics[0].partitions[0].leader_id, -1);
 }
 
+std::vector<std::int32_t> in_sync(World& world) {
+  const auto answer = metadata_of(world, "orders");
+  const auto& nodes = answer.topics[0].partitions[0].isr_nodes;
+  EXPECT_TRUE(answer.topics[0].partitions[0].offline_replicas.empty());
+  EXPECT_EQ(answer.topics[0].partitions[0].replica_nodes.size(), 3u);
+  return {nodes.begin(), nodes.end()};
+}
+
+TEST(Follower, metadata_believe_nodes_that_are_there_to_be_in_sync) {
+  World world(3);
+  world.apply_topic("orders", {1});
+  EXPECT_EQ(in_sync(world), (std::vector<std::int32_t>{1, 2, 3}));
+}
+
+TEST(Leader, metadata_name_those_that_follow) {
+  World world(1);
+  world.lead();
+  world.apply_topic("orders", {1});
+  world.turn_for(200 * kMillisecond);
+  EXPECT_EQ(in_sync(world), (std::vector<std::int32_t>{1})) << "the others are no members of its groups";
+  world.broker->directory().set_in_sync(GroupId(1), {NodeId(1), NodeId(3)});
+  EXPECT_EQ(in_sync(world), (std::vector<std::int32_t>{1, 3}));
+  world.broker->directory().set_in_sync(GroupId(0), {NodeId(2)});
+  EXPECT_EQ(in_sync(world), (std::vector<std::int32_t>{1, 3})) << "another group's";
+}
+
 TEST(Follower, metadata_do_not_name_a_node_that_is_gone) {
   World world(3);
   world.apply_topic("orders", {1});

@@ -408,6 +408,26 @@ TEST(Failover, parked_requests_are_sent_to_look_for_the_new_coordinator) {
   EXPECT_EQ(world.offset("g", 0), -1);
 }
 
+TEST(Counts, are_of_the_groups_by_state_and_of_their_members) {
+  World world;
+  const auto groups = [&](Phase phase) {
+    return world.coordinator.count().groups[static_cast<std::size_t>(phase)];
+  };
+  (void)world.commit("only-offsets", -1, "", {{0, 1}});
+  world.stable_group("stable", 3);
+  (void)world.commit("stable", -1, "", {{0, 1}});
+  world.stable_group("moving", 2);
+  (void)world.join("moving", {.version = 3});
+  EXPECT_EQ(groups(Phase::empty), 1U);
+  EXPECT_EQ(groups(Phase::stable), 1U);
+  EXPECT_EQ(groups(Phase::preparing), 1U);
+  EXPECT_EQ(groups(Phase::completing), 0U);
+  EXPECT_EQ(world.coordinator.count().members, 6U);
+  EXPECT_EQ(world.coordinator.stats().commits, 1U) << "the other one was refused";
+  world.coordinator.lost_leadership();
+  EXPECT_EQ(groups(Phase::empty) + groups(Phase::stable), 0U) << "another node counts them";
+}
+
 TEST(Failover, an_assignment_that_was_not_committed_was_never_given) {
   World world;
   const std::string a = world.new_id("g");

@@ -124,7 +124,8 @@ Json describe_json(const Description& description) {
     Json item = Json::object();
     item.set("partition", partition.partition_index).set("leader", partition.leader_id);
     item.set("leader_epoch", partition.leader_epoch).set("replicas", node_array(partition.replica_nodes));
-    item.set("in_sync", node_array(partition.isr_nodes));
+    item.set("in_sync", node_array(partition.isr_nodes))
+        .set("offline", node_array(partition.offline_replicas));
     item.set("earliest_offset", description.earliest[i]).set("latest_offset", description.latest[i]);
     partitions.push(std::move(item));
   }
@@ -152,6 +153,7 @@ std::string describe_text(const Description& description) {
                     {"EPOCH", right},
                     {"REPLICAS", left},
                     {"IN-SYNC", left},
+                    {"OFFLINE", left},
                     {"EARLIEST", right},
                     {"LATEST", right},
                     {"RECORDS", right}});
@@ -161,8 +163,8 @@ std::string describe_text(const Description& description) {
     const std::int64_t end = description.latest[i];
     partitions.add({std::to_string(partition.partition_index), std::to_string(partition.leader_id),
                     std::to_string(partition.leader_epoch), node_list(partition.replica_nodes),
-                    node_list(partition.isr_nodes), offset_text(first), offset_text(end),
-                    first < 0 || end < 0 ? "?" : std::to_string(end - first)});
+                    node_list(partition.isr_nodes), node_list(partition.offline_replicas), offset_text(first),
+                    offset_text(end), first < 0 || end < 0 ? "?" : std::to_string(end - first)});
   }
   Table configs({{"CONFIG", left}, {"VALUE", left}, {"FROM", left}});
   for (const auto& config : description.configs) {

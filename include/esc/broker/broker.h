@@ -67,6 +67,7 @@ class Controller;
 class Coordinators;
 class EventIds;
 class ProducerIds;
+class ReplicaWatch;
 
 struct BrokerMetrics {
   explicit BrokerMetrics(obs::Scope& scope);
@@ -204,6 +205,7 @@ class Broker {
   std::unique_ptr<ProducerIds> producer_ids_;
   std::unique_ptr<EventIds> event_ids_;
   std::unique_ptr<GroupMetrics> group_metrics_;
+  std::unique_ptr<ReplicaWatch> replica_watch_;
 
   // What is in a list outlives the list: a node may be taken down while clients are connected.
   std::vector<std::unique_ptr<Request[]>> request_slabs_;

@@ -38,7 +38,7 @@ struct NodeView {
 class Directory {
  public:
   Directory(const TopicSettings& defaults, std::uint32_t groups, std::vector<replica::NodeRecord> nodes)
-      : defaults_(defaults), groups_(groups) {
+      : defaults_(defaults), groups_(groups), in_sync_(groups) {
     set_nodes(std::move(nodes));
   }
 
@@ -110,6 +110,9 @@ class Directory {
 
   [[nodiscard]] const GroupView& group(GroupId id) const { return groups_[id.value()]; }
   void set_group(GroupId id, const GroupView& view) { groups_[id.value()] = view; }
+  // Who is in sync in a group that this node leads, ascending; empty: another node does.
+  [[nodiscard]] const std::vector<NodeId>& in_sync(GroupId id) const { return in_sync_[id.value()]; }
+  void set_in_sync(GroupId id, const std::vector<NodeId>& nodes) { in_sync_[id.value()] = nodes; }
   [[nodiscard]] std::uint32_t group_count() const { return static_cast<std::uint32_t>(groups_.size()); }
 
  private:
@@ -131,6 +134,7 @@ class Directory {
   replica::Catalog catalog_;
   std::map<std::string, TopicView, std::less<>> views_;
   std::vector<GroupView> groups_;
+  std::vector<std::vector<NodeId>> in_sync_;  // by group
   std::vector<NodeView> nodes_;
   std::uint64_t nodes_version_ = 0;
 };

@@ -18,6 +18,8 @@ void on_partition(Broker& broker, GroupId group, replica::Partition& partition);
 inline constexpr std::uint16_t kServiceCreateTopics = 64;
 inline constexpr std::uint16_t kServiceProducerIdRequest = 65;
 inline constexpr std::uint16_t kServiceProducerId = 66;
+inline constexpr std::uint16_t kServiceAdmin = 67;
+inline constexpr std::uint16_t kServiceAdminDone = 68;
 void on_service(Broker& broker, GroupId group, NodeId from, peer::Service service, ByteView payload);
 // Tells every core who leads the group; 0: nobody known. This node only once it may assign offsets.
 void announce_leader(Broker& broker, GroupId group, NodeId leader, Term term);

@@ -47,10 +47,18 @@ using TopicOverrides = std::vector<std::pair<std::string, std::string>>;
 
 // Applies one key; the message says what is accepted.
 [[nodiscard]] Status apply_override(TopicSettings& settings, std::string_view key, std::string_view value);
-// The overrides of an existing topic after a change: `set` over `before` (or, with `replaces_all`, instead of
-// it), without `removed`. Refused by name: what cannot be set, or not on a topic that exists.
-[[nodiscard]] Result<TopicOverrides> change_overrides(const TopicOverrides& before, const TopicOverrides& set,
-                                                      const std::vector<std::string>& removed,
+// One key of a topic's configuration is to be changed. `append` and `subtract` are of keys that are lists.
+struct ConfigChange {
+  enum class Operation : std::uint8_t { set = 0, remove = 1, append = 2, subtract = 3 };  // Kafka's
+  Operation operation = Operation::set;
+  std::string key;
+  std::string value;  // not of `remove`
+};
+// The overrides of an existing topic after these changes of it; with `replaces_all` of a topic that has none.
+// Refused by name: what cannot be set, or not on a topic that exists. `defaults`: of what is not overridden.
+[[nodiscard]] Result<TopicOverrides> change_overrides(const TopicSettings& defaults,
+                                                      const TopicOverrides& before,
+                                                      const std::vector<ConfigChange>& changes,
                                                       bool replaces_all);
 // Overrides from the log were checked before they were proposed.
 [[nodiscard]] TopicSettings resolve(const TopicSettings& defaults, const TopicOverrides& overrides);

@@ -19,6 +19,7 @@
 // Threading: one core. Memory: bounded by Options. Errors: Kafka's codes.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <deque>
 #include <limits>
@@ -65,6 +66,7 @@ struct Options {
 };
 
 enum class Phase : std::uint8_t { empty, preparing, completing, stable, dead };
+inline constexpr std::size_t kPhases = 5;
 // Kafka's name: "PreparingRebalance".
 [[nodiscard]] std::string_view to_string(Phase phase);
 
@@ -120,7 +122,13 @@ struct GroupView : GroupSummary {
 struct CoordinatorStats {
   std::uint64_t rebalances = 0;         // generations begun
   std::uint64_t members_expired = 0;    // sessions that timed out
-  std::uint64_t offsets_committed = 0;  // offsets in committed commands of this leader
+  std::uint64_t commits = 0;            // commands with offsets that this leader has committed
+  std::uint64_t offsets_committed = 0;  // offsets in them
+};
+
+struct GroupCounts {
+  std::array<std::uint64_t, kPhases> groups{};  // by phase
+  std::uint64_t members = 0;
 };
 
 class Coordinator {
@@ -174,6 +182,8 @@ class Coordinator {
 
   [[nodiscard]] GroupView describe(std::string_view group) const;
   [[nodiscard]] std::vector<GroupSummary> list() const;
+  // Of the leader, nothing elsewhere. Looks at groups with members only.
+  [[nodiscard]] GroupCounts count() const;
 
   // --- time ------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,8 @@
 // the controller. Settings of nodes are in their files.
 #include "esc/wire/api/alter_configs.h"
 
+#include <algorithm>
+
 #include "../controller.h"
 #include "../handlers.h"
 #include "../respond.h"
@@ -11,8 +13,7 @@ namespace esc::broker {
 namespace {
 
 constexpr std::int8_t kResourceTopic = 2;
-constexpr std::int8_t kOperationSet = 0;
-constexpr std::int8_t kOperationDelete = 1;
+using Operation = ConfigChange::Operation;
 
 template <class Response>
 void answer(Broker& broker, AdminCall& call) {
@@ -51,6 +52,16 @@ TopicOrder& add_order(AdminCall& call, std::int8_t type, std::string_view name) 
   return order;
 }
 
+void add_change(TopicOrder& order, Operation operation, std::string_view key, wire::NullableString value) {
+  if (std::ranges::find(order.changes, key, &ConfigChange::key) != order.changes.end())
+    refuse(order, wire::ErrorCode::invalid_request, std::string(key) + " is named more than once");
+  if (!value && operation != Operation::remove)
+    refuse(order, wire::ErrorCode::invalid_config, std::string(key) + " has no value");
+  const bool with_value = value && operation != Operation::remove;
+  order.changes.push_back(
+      {.operation = operation, .key = std::string(key), .value = std::string(with_value ? *value : "")});
+}
+
 template <class Asked>
 std::unique_ptr<AdminCall> make_call(Request& request, const Asked& asked) {
   auto call = std::make_unique<AdminCall>();
@@ -70,7 +81,7 @@ void handle_alter_configs(Broker& broker, Request& request) {
     TopicOrder& order = add_order(*call, resource.resource_type, resource.resource_name);
     order.replaces_all = true;
     for (const auto& config : resource.configs) {
-      if (config.value) order.overrides.emplace_back(std::string(config.name), std::string(*config.value));
+      if (config.value) add_change(order, Operation::set, config.name, config.value);
     }
   }
   submit_admin_call(broker, std::move(call));
@@ -84,16 +95,12 @@ void handle_incremental_alter_configs(Broker& broker, Request& request) {
   for (const auto& resource : asked->resources) {
     TopicOrder& order = add_order(*call, resource.resource_type, resource.resource_name);
     for (const auto& config : resource.configs) {
-      const std::string key(config.name);
-      if (config.config_operation == kOperationDelete) {
-        order.removed.push_back(key);
-      } else if (config.config_operation != kOperationSet) {
-        refuse(order, wire::ErrorCode::invalid_config,
-               key + ": append and subtract are not supported, set the whole value");
-      } else if (!config.value) {
-        refuse(order, wire::ErrorCode::invalid_config, key + " has no value");
+      const std::int8_t operation = config.config_operation;
+      if (operation < 0 || operation > static_cast<std::int8_t>(Operation::subtract)) {
+        refuse(order, wire::ErrorCode::invalid_request,
+               std::string(config.name) + ": there is no operation " + std::to_string(operation));
       } else {
-        order.overrides.emplace_back(key, std::string(*config.value));
+        add_change(order, static_cast<Operation>(operation), config.name, config.value);
       }
     }
   }

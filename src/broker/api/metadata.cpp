@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <optional>
 
 #include "../controller.h"
 #include "../handlers.h"
@@ -34,35 +33,51 @@ std::span<Node> named(std::span<Node> room, const Directory& directory, std::int
   return room.first(count);
 }
 
-// Every partition is on every node.
+// Every partition is on every node, so there is nothing to tell of one that does not hold for its group.
 struct Replicas {
   std::span<std::int32_t> all;
   std::span<std::int32_t> in_sync;
   std::span<std::int32_t> offline;
 };
 
-std::optional<Replicas> list_replicas(Broker& broker, Request& request) {
-  const std::vector<NodeView>& nodes = broker.directory().nodes();
-  const auto room = broker.allocate<std::int32_t>(request, 2 * nodes.size());
-  if (room.data() == nullptr) return std::nullopt;
-  Replicas replicas{room.first(nodes.size()), {}, {}};
-  std::size_t present = 0;
-  std::size_t gone = 0;
+// Of a group that is led here; of others all nodes that are there are believed to be in sync.
+bool is_in_sync(const Directory& directory, GroupId group, const NodeView& node) {
+  const std::vector<NodeId>& known = directory.in_sync(group);
+  return !node.gone && (known.empty() || std::ranges::find(known, node.record.node) != known.end());
+}
+
+void list_replicas(const Directory& directory, GroupId group, std::span<std::int32_t> room,
+                   Replicas& replicas) {
+  const std::vector<NodeView>& nodes = directory.nodes();
+  std::size_t in_sync = 0;
+  std::size_t offline = 0;
+  replicas.all = room.first(nodes.size());
   for (std::size_t i = 0; i < nodes.size(); ++i) {
-    const std::int32_t id = to_wire(nodes[i].record.node);
-    replicas.all[i] = id;
-    // Those in sync from the front, the others from the back.
-    room[nodes[i].gone ? room.size() - ++gone : nodes.size() + present++] = id;
+    const std::int32_t id = replicas.all[i] = to_wire(nodes[i].record.node);
+    // Those in sync from the front, those offline from the back; one that only lags is neither.
+    if (is_in_sync(directory, group, nodes[i])) room[nodes.size() + in_sync++] = id;
+    if (nodes[i].gone) room[room.size() - ++offline] = id;
   }
-  replicas.in_sync = room.subspan(nodes.size(), present);
-  replicas.offline = room.last(gone);
-  return replicas;
+  replicas.in_sync = room.subspan(nodes.size(), in_sync);
+  replicas.offline = room.last(offline);
+}
+
+// By group; empty without memory.
+std::span<Replicas> list_replicas(Broker& broker, Request& request) {
+  const Directory& directory = broker.directory();
+  const std::size_t each = 2 * directory.nodes().size();
+  const auto lists = broker.allocate<Replicas>(request, directory.group_count());
+  const auto room = broker.allocate<std::int32_t>(request, each * directory.group_count());
+  if (lists.data() == nullptr || room.data() == nullptr) return {};
+  for (std::uint32_t id = 0; id < lists.size(); ++id)
+    list_replicas(directory, GroupId(id), room.subspan(each * id, each), lists[id]);
+  return lists;
 }
 
 struct Builder {
   Broker& broker;
   Request& request;
-  Replicas replicas;
+  std::span<Replicas> replicas;  // by group
   bool failed = false;
 
   wire::MetadataResponse::Topic topic(const TopicView& view) {
@@ -75,13 +90,14 @@ struct Builder {
     failed = failed || partitions.data() == nullptr;
     for (std::size_t i = 0; i < partitions.size(); ++i) {
       const GroupView& group = broker.directory().group(known.partitions[i].group);
+      const Replicas& copies = replicas[known.partitions[i].group.value()];
       partitions[i].partition_index = static_cast<std::int32_t>(i);
       partitions[i].leader_id = to_wire(broker.directory().leader(known.partitions[i].group));
       if (partitions[i].leader_id == -1) partitions[i].error_code = wire::ErrorCode::leader_not_available;
       partitions[i].leader_epoch = static_cast<std::int32_t>(group.term.value());
-      partitions[i].replica_nodes = replicas.all;
-      partitions[i].isr_nodes = replicas.in_sync;
-      partitions[i].offline_replicas = replicas.offline;
+      partitions[i].replica_nodes = copies.all;
+      partitions[i].isr_nodes = copies.in_sync;
+      partitions[i].offline_replicas = copies.offline;
     }
     answer.partitions = partitions;
     return answer;
@@ -121,16 +137,16 @@ bool wants_all(const wire::MetadataRequest& asked, std::int16_t version) {
 void answer_metadata(Broker& broker, Request& request, const wire::MetadataRequest& asked,
                      const AdminCall* created) {
   const Directory& directory = broker.directory();
-  const std::optional<Replicas> replicas = list_replicas(broker, request);
+  const std::span<Replicas> replicas = list_replicas(broker, request);
   const auto brokers = broker.allocate<wire::MetadataResponse::Broker>(request, directory.nodes().size());
   const bool all = wants_all(asked, request.header.version);
   const auto topics = broker.allocate<wire::MetadataResponse::Topic>(
       request, all ? directory.topics().size() : asked.topics->size());
-  if (!replicas || brokers.data() == nullptr || topics.data() == nullptr) {
+  if (replicas.empty() || brokers.data() == nullptr || topics.data() == nullptr) {
     broker.protocol_error(request, "no memory for the metadata response");
     return;
   }
-  Builder builder{broker, request, *replicas};
+  Builder builder{broker, request, replicas};
   std::size_t at = 0;
   if (all) {
     for (const auto& [name, view] : directory.topics()) topics[at++] = builder.topic(view);

@@ -5,6 +5,7 @@
 
 #include "../event_ids.h"
 #include "../handlers.h"
+#include "../in_sync.h"
 #include "../produce_call.h"
 #include "../respond.h"
 #include "esc/wire/record_batch.h"
@@ -68,12 +69,6 @@ void finish_produce(Broker& broker, Request& request) {
   wire::ProduceResponse response;
   response.responses = state.topics;
   broker.respond(request, response);
-}
-
-// A peer that follows and was heard of lately.
-bool in_sync(const raft::Progress& peer, Nanos now) {
-  constexpr Nanos kHeardWithin = kSecond;
-  return peer.state == raft::ProgressState::replicate && now - peer.last_contact <= kHeardWithin;
 }
 
 template <class F>

@@ -214,6 +214,44 @@ rsp
       config_type int8 3+
       documentation string 3+
 
+api 33 AlterConfigs flex 2
+req
+  resources []
+    type int8
+    name string
+    configs []
+      name string
+      value string
+  validate_only bool
+rsp
+  throttle_time_ms int32
+  responses []
+    error_code int16
+    error_message string
+    type int8
+    name string
+
+api 35 DescribeLogDirs flex 2
+req
+  topics []
+    name string
+    partitions []int32
+rsp
+  throttle_time_ms int32
+  error_code int16 3+
+  results []
+    error_code int16
+    log_dir string
+    topics []
+      name string
+      partitions []
+        index int32
+        size int64
+        offset_lag int64
+        is_future bool
+    total_bytes int64 4+
+    usable_bytes int64 4+
+
 api 37 CreatePartitions flex 2
 req
   topics []
@@ -277,6 +315,24 @@ rsp
   error_code int16
   producer_id int64
   producer_epoch int16
+
+api 44 IncrementalAlterConfigs flex 1
+req
+  resources []
+    type int8
+    name string
+    configs []
+      name string
+      operation int8
+      value string
+  validate_only bool
+rsp
+  throttle_time_ms int32
+  responses []
+    error_code int16
+    error_message string
+    type int8
+    name string
 
 api 60 DescribeCluster flex 0
 req

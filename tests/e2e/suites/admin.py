@@ -1,8 +1,13 @@
 """Topics that exist are administered with a stock client: configuration, deleting records, ends of epochs."""
 
+import json
+import os
+
 from harness import records as rec
 from harness.cases import Skip, check, check_equal, eventually, test
 from harness.cluster import Cluster
+from harness.server import run_to_end
+from suites.groups import java_client
 
 
 def admin_client(cluster):
@@ -57,6 +62,92 @@ def confluent_kafka_changes_the_configuration_of_a_topic(context):
     eventually(lambda: config_of(admin, "t")["max.message.bytes"] == default, 5)
     cluster.stop_all()
     cluster.check_equal_logs()
+
+
+def raw_alter(node, api, topic, configs, validate_only=False):
+    """Of one node, in the words of `api`; the error code."""
+    version = {"AlterConfigs": 2, "IncrementalAlterConfigs": 1}[api]
+    with node.connect() as client:
+        answer = client.call(api, version, {"resources": [{"type": 2, "name": topic, "configs": configs}],
+                                            "validate_only": validate_only})
+    return answer["responses"][0]["error_code"]
+
+
+def raw_config(node, topic, key):
+    with node.connect() as client:
+        answer = client.call("DescribeConfigs", 4, {"resources": [{"type": 2, "name": topic, "keys": [key]}],
+                                                    "include_synonyms": False, "include_documentation": False})
+    return answer["results"][0]["configs"][0]["value"]
+
+
+@test(timeout=60)
+def every_node_takes_changes_of_topics(context):
+    cluster = Cluster(context).start()
+    cluster.create_topic("t", 3)
+    for node in cluster.nodes:
+        number = str(node.number)
+        change = [{"name": "retention.ms", "operation": 0, "value": number + "0000"}]
+        check_equal(raw_alter(node, "IncrementalAlterConfigs", "t", change), 0, f"asked of node {number}")
+        check_equal(raw_config(node, "t", "retention.ms"), number + "0000", "there, at once")
+        for other in cluster.nodes:
+            eventually(lambda: raw_config(other, "t", "retention.ms") == number + "0000", 5, what="the change is everywhere")
+        whole = [{"name": "retention.bytes", "value": number + "000"}]
+        check_equal(raw_alter(node, "AlterConfigs", "t", whole), 0, f"asked of node {number}")
+        check_equal(raw_config(node, "t", "retention.bytes"), number + "000", "there, at once")
+        check_equal(raw_config(node, "t", "retention.ms"), "604800000", "which the old request does not name")
+        check_equal(raw_alter(node, "IncrementalAlterConfigs", "nowhere", change), 3, "no such topic")
+        check_equal(raw_alter(node, "IncrementalAlterConfigs", "t", [{"name": "flush.ms", "operation": 0, "value": "1"}]), 40, "a key")
+        check_equal(raw_alter(node, "AlterConfigs", "t", [{"name": "retention.ms", "value": "5"}], True), 0, "validated only")
+        check_equal(raw_config(node, "t", "retention.ms"), "604800000", "which was to be validated only")
+        name = f"of-{number}"
+        with node.connect() as client:
+            check_equal(client.create_topic(name, 2, replication=-1)["error_code"], 0, f"created through node {number}")
+            check_equal(len(client.metadata([name])["topics"][0]["partitions"]), 2, "partitions")
+            check_equal(client.create_topic(name, 2, replication=-1)["error_code"], 36, "created twice")
+            check_equal(client.delete_topic(name)["error_code"], 0, f"deleted through node {number}")
+    cluster.stop_all()
+
+
+@test(timeout=60)
+def kafka_python_changes_a_configuration_at_whichever_node_it_asks(context):
+    try:
+        from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
+    except ImportError:
+        raise Skip("python3-kafka is not installed") from None
+    cluster = Cluster(context).start()
+    cluster.create_topic("t", 1)
+    # It sends to the least loaded node, any of them; error codes of the answer are the caller's to look at.
+    admin = KafkaAdminClient(bootstrap_servers=cluster.bootstrap.split(","))
+    for value in range(60000, 60012):
+        answer = admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, "t", {"retention.ms": str(value)})])
+        check_equal([resource[0] for resource in answer.resources], [0], "error code")
+    for node in cluster.nodes:
+        eventually(lambda: raw_config(node, "t", "retention.ms") == "60011", 5, what="the change is everywhere")
+    admin.close()
+    # The node that leads group 0 dies; whoever is asked finds the next one.
+    with cluster[1].connect() as client:
+        controller = cluster[client.metadata(None)["controller_id"]]
+    controller.kill()
+    for node in cluster.alive():
+        change = [{"name": "retention.ms", "operation": 0, "value": "70000"}]
+        check_equal(raw_alter(node, "IncrementalAlterConfigs", "t", change), 0, "right after the kill")
+    controller.spawn()
+    controller.wait_ready()
+    eventually(lambda: raw_config(controller, "t", "retention.ms") == "70000", 5, what="the change is everywhere")
+    cluster.stop_all()
+
+
+@test(timeout=500)
+def the_java_client_administers_a_topic_at_whichever_node_it_asks(context):
+    client = java_client(context, "4.0.0")
+    cluster = Cluster(context).start()
+    cluster.create_topic("t", 2)
+    for partition in range(2):
+        cluster.produce("t", partition, [b"x"])
+    code, out, err = run_to_end(client[0], *client[1:], "alter", cluster.bootstrap, "t", "12", timeout=60)
+    check_equal((code, out.splitlines()), (0, ["refused InvalidConfigurationException", "retention.ms 60011", "cleanup.policy compact",
+                                               "isr 3", "replicas 6"]), err[-500:])
+    cluster.stop_all()
 
 
 @test(timeout=60)
@@ -131,7 +222,7 @@ def the_ends_of_leader_epochs_survive_failovers_and_restarts(context):
 
 
 @test(timeout=60)
-def min_insync_replicas_refuses_when_too_few_follow(context):
+def too_few_that_follow_are_told_and_refused_by_min_insync_replicas(context):
     cluster = Cluster(context).start()
     cluster.create_topic("all", 1, {"min.insync.replicas": "3"})
     cluster.create_topic("two", 1, {"min.insync.replicas": "2"})
@@ -142,19 +233,81 @@ def min_insync_replicas_refuses_when_too_few_follow(context):
             return code if code in wanted else None
         return cluster.call_leader(topic, 0, call)
 
+    def replicas(node):
+        with node.connect() as client:
+            part = client.metadata(["all"])["topics"][0]["partitions"][0]
+        check_equal(part["replicas"], [1, 2, 3], "replicas")
+        return part["isr"], part["offline"]
+
     check_equal((produce("all"), produce("two")), (0, 0), "with three nodes")
+    for node in cluster.nodes:
+        eventually(lambda: replicas(node) == ([1, 2, 3], []), 5, what="all are in sync")
     leaders = {cluster.leaders(t)[0] for t in ("all", "two")}
     victim = next((n for n in cluster.nodes if n.number not in leaders), cluster[1])
     victim.kill()
     produce("all", wanted=(19,))
+    others = [n.number for n in cluster.alive()]
+    for node in cluster.alive():
+        eventually(lambda: replicas(node) == (others, [victim.number]), 5, what="one is out of sync, and offline")
+    code, out, err = run_to_end(str(context.esctl), "-b", cluster.bootstrap, "-o", "json", "topic", "describe", "all")
+    check_equal(code, 0, f"esctl: {err}")
+    shown = json.loads(out)["partitions"][0]
+    check_equal((shown["in_sync"], shown["offline"]), (others, [victim.number]), "as esctl shows it")
     check_equal(produce("all", acks=1), 0, "acks=1 asks for no replicas")
     check_equal(produce("two"), 0, "two of three are enough")
     victim.spawn()
     victim.wait_ready()
     produce("all")
+    for node in cluster.nodes:
+        eventually(lambda: replicas(node) == ([1, 2, 3], []), 5, what="all are in sync again")
     # Followed a moment ago, so the leader appends; the third copy does not come in time.
     victim.pause()
     produce("all", wanted=(20,))
+    # Its links are up, so only the leader knows.
+    leader = cluster[cluster.leaders("all")[0]]
+    eventually(lambda: replicas(leader) == (others, []), 5, what="one is out of sync, but there")
     victim.resume()
     produce("all")
+    eventually(lambda: replicas(leader) == ([1, 2, 3], []), 5, what="it follows again")
+    cluster.stop_all()
+
+
+def log_dirs(node, topics, version=4):
+    """(topic, partition) -> (directory, bytes) at this node."""
+    with node.connect() as client:
+        answer = client.call("DescribeLogDirs", version, {"topics": topics})
+    check_equal(answer.get("error_code", 0), 0, "of the request")
+    check_equal([d["error_code"] for d in answer["results"]], [0] * len(answer["results"]), "of the directories")
+    check_equal([d["log_dir"] for d in answer["results"]], [f"group-{n}" for n in range(len(answer["results"]))], "directories")
+    return {(t["name"], p["index"]): (d["log_dir"], p["size"])
+            for d in answer["results"] for t in d["topics"] for p in t["partitions"]}
+
+
+def stored(node, directory):
+    """Bytes of segments in one of its directories."""
+    return sum(os.path.getsize(os.path.join(root, name)) for root, _, names in os.walk(os.path.join(node.data_dir, directory))
+               for name in names if name.endswith(".log"))
+
+
+@test(timeout=60)
+def describe_log_dirs_tells_what_lies_in_the_directories_of_each_node(context):
+    cluster = Cluster(context).start()
+    cluster.create_topic("t", 6)
+    for partition in range(6):
+        cluster.produce("t", partition, [b"x" * 1000] * (10 * partition + 1))
+    for node in cluster.nodes:
+        def sizes_are_those_of_the_files():
+            told = log_dirs(node, None)
+            if sorted(told) != [("t", n) for n in range(6)]:
+                return False
+            by_directory = {}
+            for directory, size in told.values():
+                by_directory[directory] = by_directory.get(directory, 0) + size
+            return by_directory == {d: stored(node, d) for d in by_directory} and \
+                all(size >= 10_000 * partition for (_, partition), (_, size) in told.items())
+        # A record is acknowledged before it is in a segment: that is there a moment later.
+        eventually(sizes_are_those_of_the_files, 10, what=f"node {node.number} tells what it stores")
+        check_equal(sorted(log_dirs(node, [{"name": "t", "partitions": [1, 99]}])), [("t", 1)], "one that is and one that is not")
+        for version in (1, 2, 3, 4):
+            check_equal(log_dirs(node, [{"name": "nowhere", "partitions": [0]}], version), {}, "a topic that is not")
     cluster.stop_all()

@@ -337,7 +337,8 @@ def node_client(context):
     directory = Path(__file__).resolve().parent.parent / "node"
     if shutil.which("node") is None:
         raise Skip("node is not installed")
-    if not (directory / "node_modules" / "kafkajs").exists():
+    installed = directory / "node_modules" / ".package-lock.json"
+    if not installed.exists() or installed.stat().st_mtime < (directory / "package-lock.json").stat().st_mtime:
         if shutil.which("npm") is None:
             raise Skip("npm is not installed")
         done = subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"], cwd=directory,

@@ -1,7 +1,11 @@
 """Dedup by event id: whoever sends an event again, over whatever connection, after whatever failure, it stands once."""
 
+import os
 import random
+import select
+import signal
 import time
+import traceback
 
 from harness import records as rec
 from harness.cases import Skip, check, check_equal, test
@@ -27,12 +31,16 @@ def numbers_of(cluster, topic, partition):
     return [int(record.value.split()[1]) for record in cluster.read(topic, partition)]
 
 
-def stock_producer(cluster, **settings):
+def stock_client():
     try:
         import confluent_kafka
     except ImportError:
         raise Skip("python3-confluent-kafka is not installed") from None
-    return confluent_kafka.Producer({
+    return confluent_kafka
+
+
+def stock_producer(cluster, **settings):
+    return stock_client().Producer({
         "bootstrap.servers": cluster.bootstrap, "linger.ms": 2, "log_level": 0, "acks": "all",
         "message.timeout.ms": 60000, "retry.backoff.ms": 50, "reconnect.backoff.ms": 20,
         "reconnect.backoff.max.ms": 100, "topic.metadata.refresh.fast.interval.ms": 50, **settings})
@@ -112,19 +120,64 @@ def a_stock_producer_that_starts_anew_and_sends_all_again_adds_nothing(context):
         check_equal(numbers_of(cluster, "t", partition), list(range(partition, 900, 3)), f"partition {partition}")
 
 
+class DoomedProducer:
+    """A stock producer in a process of its own, which sends these events and then waits for its SIGKILL."""
+
+    def __init__(self, cluster, topic, partitions, numbers, settings):
+        reader, writer = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.close(reader)
+            self._send(cluster, topic, partitions, numbers, settings, writer)
+        os.close(writer)
+        self.done = os.fdopen(reader, "rb", buffering=0)
+        cluster.context.defer(self.kill)
+
+    @staticmethod
+    def _send(cluster, topic, partitions, numbers, settings, writer):
+        """Never returns."""
+        word = b"?"
+        try:
+            failures = []
+            producer = stock_producer(cluster, **settings)
+            produce_events(producer, topic, partitions, numbers, failures)
+            word = b"." if producer.flush(60) == 0 and not failures else b"!"
+        except BaseException:
+            traceback.print_exc()
+        os.write(writer, word)
+        while True:
+            signal.pause()
+
+    def finish(self):
+        """Waits until everything is acknowledged."""
+        check_equal(self.done.read(1), b".", "everything that the producer sent is acknowledged")
+
+    def acknowledged(self):
+        """Whether it had got that far already."""
+        return bool(select.select([self.done], [], [], 0)[0])
+
+    def kill(self):
+        if self.pid:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+            self.pid = 0
+            self.done.close()
+
+
 @test(timeout=120, long_timeout=1800)
 def retry_storm_with_leader_sigkills_leaves_each_event_once_on_every_node(context):
     restarts, resent, fresh = (200, 1000, 60) if context.long else (20, 1000, 60)
+    stock_client()
     cluster = Cluster(context).start()
     partitions = 3
     cluster.create_topic("storm", partitions, WINDOW)
-    next_number, failures, kills = 0, [], 0
+    next_number, failures, kills, in_the_middle = 0, [], 0, 0
     victim = None
     for restart in range(restarts):
-        producer = stock_producer(cluster, **{"compression.type": random.choice(("none", "lz4", "zstd"))})
         first = max(0, next_number - resent)
         next_number += fresh
-        produce_events(producer, "storm", partitions, range(first, next_number), failures)
+        producer = DoomedProducer(cluster, "storm", partitions, range(first, next_number),
+                                  {"compression.type": random.choice(("none", "lz4", "zstd"))})
         if victim is not None:
             victim.spawn()
             victim.wait_ready()
@@ -133,18 +186,19 @@ def retry_storm_with_leader_sigkills_leaves_each_event_once_on_every_node(contex
             victim = cluster[cluster.leaders("storm")[restart % partitions]]
             victim.kill()
             kills += 1
-        # The producer dies here: what it has sent may be stored or not, the next one sends it again.
-        if restart + 1 < restarts and restart % 3 == 0:
-            producer.poll(0.02)
-            producer.purge()
+        # Two of three die wherever they are: what they have sent may be stored or not, the next one sends it again.
+        if restart % 3 == 2:
+            producer.finish()
         else:
-            check_equal(producer.flush(60), 0, "messages left")
+            time.sleep(random.uniform(0, 0.2))
+            in_the_middle += not producer.acknowledged()
+        producer.kill()
     if victim is not None:
         victim.spawn()
         victim.wait_ready()
     producer = stock_producer(cluster)
     produce_events(producer, "storm", partitions, range(max(0, next_number - 2 * resent), next_number), failures)
-    check_equal(producer.flush(60), 0, "messages left")
+    check_equal((producer.flush(60), failures), (0, []), "messages left, and failed ones")
     for partition in range(partitions):
         got = numbers_of(cluster, "storm", partition)
         check_equal(len(got), len(set(got)), f"partition {partition}: records, and different events among them")
@@ -155,4 +209,5 @@ def retry_storm_with_leader_sigkills_leaves_each_event_once_on_every_node(contex
     time.sleep(0.5)  # followers hear of the last commit with a heartbeat
     cluster.stop_all()
     cluster.check_equal_logs()
-    context.note(f"{next_number} events, {restarts} producers, {kills} SIGKILLs of a leader, each event once")
+    context.note(f"{next_number} events, {restarts} producers killed, {in_the_middle} in the middle, "
+                 f"{kills} SIGKILLs of a leader, each event once")

@@ -4,6 +4,7 @@ Invariants: what a group committed is where the next consumer begins; each recor
 somebody; a committed offset never goes back; one owner per partition and generation.
 """
 
+import itertools
 import json
 import os
 import random
@@ -199,15 +200,30 @@ def call_coordinator(cluster, group, function, timeout=20):
     raise AssertionError(f"group {group} has no coordinator in {timeout} s")
 
 
+def ask_committed(client, group, topic, partitions):
+    """Offset by partition, -1 without one; None while the coordinator moves."""
+    answer = client.call("OffsetFetch", 7, {"group_id": group, "topics": [
+        {"name": topic, "partitions": list(range(partitions))}]})
+    if answer["error_code"] in MOVING:
+        return None
+    check_equal(answer["error_code"], 0, "OffsetFetch")
+    return {p["index"]: p["offset"] for p in answer["topics"][0]["partitions"]}
+
+
 def committed(cluster, group, topic, partitions):
-    def ask(client):
-        answer = client.call("OffsetFetch", 7, {"group_id": group, "topics": [
-            {"name": topic, "partitions": list(range(partitions))}]})
-        if answer["error_code"] in MOVING:
-            return None
-        check_equal(answer["error_code"], 0, "OffsetFetch")
-        return {p["index"]: p["offset"] for p in answer["topics"][0]["partitions"]}
-    return call_coordinator(cluster, group, ask)
+    return call_coordinator(cluster, group, lambda client: ask_committed(client, group, topic, partitions))
+
+
+def check_committed(server, members, before, partitions):
+    """No committed offset went back since `before`, and what it covers was delivered; returns the offsets."""
+    with RawClient(server.port) as client:
+        now = ask_committed(client, "g", "wide", partitions)
+    delivered = {(partition, offset) for m in members for _, partition, offset, _ in m.received}
+    for partition, offset in now.items():
+        check(offset >= before.get(partition, -1), f"partition {partition} went back from {before.get(partition)} to {offset}")
+        missing = [at for at in range(offset) if (partition, at) not in delivered]
+        check(not missing, f"partition {partition} is committed up to {offset}, but {missing[:5]} were given to nobody")
+    return now
 
 
 def generation(context, cluster, group):
@@ -273,6 +289,19 @@ def kafkajs_survives_its_coordinator(context):
     one_client(context, "kafkajs", kafkajs_member, generations=2)
 
 
+@test(timeout=120)
+def platformatic_kafka_survives_its_coordinator(context):
+    node_client(context)
+    version = run_to_end("node", "--version")[1].strip()
+    if tuple(map(int, version[1:].split("."))) < (20, 19, 4):
+        context.skip(f"@platformatic/kafka needs Node.js 20.19.4, this is {version}")
+    script, instances = ["node", str(E2E / "node" / "platformatic.mjs")], itertools.count(1)
+    # Its processes give up and are started again, see platformatic.mjs; as static members that costs no rebalance.
+    one_client(context, "@platformatic/kafka",
+               lambda _, bootstrap, group, topic: [*script, "group", bootstrap, topic, group, f"member-{next(instances)}"],
+               own_producer(script), generations=0)
+
+
 # ---- clients that are fetched and built first, once per build directory
 
 def tool(context, name):
@@ -289,13 +318,14 @@ def prepare(context, name, command, cwd, env=None):
 
 def java_client(context, version):
     jars = context.build_dir / "clients" / f"kafka-clients-{version}"
-    if not (jars / "Client.class").exists():
+    source, compiled = E2E / "java" / "Client.java", jars / "Client.class"
+    if not compiled.exists() or compiled.stat().st_mtime < source.stat().st_mtime:
         tool(context, "java")
         prepare(context, f"kafka-clients {version} (Maven Central)",
                 [tool(context, "mvn"), "-q", "-B", "-f", E2E / "java" / "pom.xml", "dependency:copy-dependencies",
                  f"-Dkafka.version={version}", f"-DoutputDirectory={jars}"], context.dir)
         prepare(context, "the Java test client", [tool(context, "javac"), "-cp", f"{jars}/*", "-d", jars,
-                                                  E2E / "java" / "Client.java"], context.dir)
+                                                  source], context.dir)
     return [tool(context, "java"), "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx128m", "-cp", f"{jars}/*:{jars}", "Client"]
 
 
@@ -343,7 +373,7 @@ def twenty_members_come_and_go_on_two_hundred_partitions(context):
     new_topic(server, "wide", partitions)
     rng = random.Random(7)
     members = [Member(server.bootstrap, "g", ["wide"], commit=False, **COOPERATIVE) for _ in range(20 if context.long else 8)]
-    sent, slowest = 0, 0.0
+    sent, slowest, told = 0, 0.0, {}
     for _ in range(rounds):
         batch = values(sent, 300)
         produce(server.bootstrap, "wide", batch, partition=-1)
@@ -356,6 +386,7 @@ def twenty_members_come_and_go_on_two_hundred_partitions(context):
         eventually(lambda: sum(len(m.owned) for m in members) == partitions and all(m.owned for m in members), 30,
                    what="every partition is owned once, and everybody has some")
         slowest = max(slowest, time.monotonic() - begun)
+        told = check_committed(server, members, told, partitions)
     everything = set(values(0, sent))
     eventually(lambda: got(*members) >= everything, 60, what="every record is delivered to somebody")
     context.note(f"{len(members)} members, {partitions} partitions, {rounds} changes: settled within {slowest:.1f} s")
@@ -364,6 +395,8 @@ def twenty_members_come_and_go_on_two_hundred_partitions(context):
     for member in members:
         member.commit_all()
         member.stop()
+    told = check_committed(server, members, told, partitions)
+    check_equal(sum(max(0, offset) for offset in told.values()), sent, "records that are committed")
     with RawClient(server.port) as client:
         told = client.call("DescribeGroups", 4, {"groups": ["g"]})["groups"][0]
         check_equal((told["error_code"], told["group_state"]), (0, "Empty"), "the group afterwards")
