@@ -9,7 +9,7 @@ namespace {
 constexpr std::array kPlants = std::to_array<Plant>({
     {"vote_before_durable", "a vote is sent before it is on disk", 150,
      [](shard::ShardOptions& options) { options.group.plant = raft::Plant::vote_before_durable; }},
-    {"ack_before_durable", "received entries count as durable at once", 120,
+    {"ack_before_durable", "received entries count as durable at once", 200,
      [](shard::ShardOptions& options) { options.group.plant = raft::Plant::ack_before_durable; }},
     {"stale_mark_counted", "completions from before a truncation are counted", 150,
      [](shard::ShardOptions& options) { options.group.plant = raft::Plant::stale_mark_counted; }},
