@@ -16,6 +16,7 @@ constexpr std::array<std::string_view, 3> kPinChoices = {"off", "prefer", "requi
 constexpr std::array<std::string_view, 3> kIdleChoices = {"park", "adaptive", "spin"};
 constexpr std::array<std::string_view, 4> kLevelChoices = {"error", "warn", "info", "debug"};
 constexpr std::array<std::string_view, 2> kFormatChoices = {"text", "json"};
+constexpr std::array<std::string_view, 2> kZeroCopyChoices = {"off", "auto"};
 
 constexpr std::int64_t kKi = 1024;
 constexpr std::int64_t kMi = 1024 * kKi;
@@ -269,6 +270,9 @@ void add_log_keys(std::vector<ConfigKey>& keys) {
 }
 
 void add_raft_keys(std::vector<ConfigKey>& keys) {
+  keys.push_back(
+      choice(ESC_KEY(tuning.net.zero_copy_send), kZeroCopyChoices,
+             "auto: large sends to near nodes straight from memory, until the kernel says that it copies."));
   keys.push_back(duration(ESC_KEY(tuning.raft.heartbeat_ms), kMillisecond, 5, 10'000,
                           "How often a leader that has nothing to send says that it is there."));
   keys.push_back(duration(ESC_KEY(tuning.raft.election_min_ms), kMillisecond, 20, 60'000,

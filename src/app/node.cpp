@@ -167,13 +167,18 @@ shard::ShardOptions shard_options(const Config& config, const NodeIdentity& iden
   return options;
 }
 
-io::LoopOptions loop_options(const Config& config, const topo::Plan& plan) {
+io::LoopOptions loop_options(const Config& config, const topo::Plan& plan, obs::Scope& metrics) {
   io::LoopOptions options;
   options.connections_max = config.tuning.limits.connections_max;
   options.receive_buffers = config.tuning.memory.receive_buffer_count;
   options.receive_buffer_bytes = config.tuning.memory.receive_buffer_bytes;
   options.spin_yield = plan.idle != topo::IdleStrategy::park;
   options.worker_cpus = plan.io_worker_cpus.to_vector();
+  if (!config.tuning.net.zero_copy_send) options.zero_copy_bytes_min = 0;
+  options.zero_copy_sends =
+      &metrics.counter("esc_zero_copy_sends_total", "Sends to other nodes handed over without a copy");
+  options.zero_copy_ended = &metrics.counter(
+      "esc_zero_copy_ended_total", "Connections between nodes whose sends the kernel copies after all");
   return options;
 }
 
@@ -256,12 +261,12 @@ Status Node::start(const NodeIdentity& identity) {
   const auto cores = static_cast<std::uint32_t>(plan_.cores.size());
   mesh_ = std::make_unique<shard::Mesh>(cores, kMeshCapacity, waker_);
   for (std::uint32_t core = 0; core < cores; ++core) {
-    auto loop = io::UringLoop::create(loop_options(config_, plan_));
+    obs::Scope& metrics = registry_.scope({{"core", std::to_string(core)}});
+    auto loop = io::UringLoop::create(loop_options(config_, plan_, metrics));
     if (!loop) return std::unexpected(std::move(loop.error()));
     waker_.add(**loop);
     loops_.push_back(std::move(*loop));
     const std::string name = "core" + std::to_string(core);
-    obs::Scope& metrics = registry_.scope({{"core", std::to_string(core)}});
     shards_.push_back(std::make_unique<shard::Shard>(shard_options(config_, identity, plan_, core),
                                                      *loops_.back(), files_, *mesh_, logger_.source(name),
                                                      metrics, control_));

@@ -39,7 +39,10 @@ struct Connection : ListNode<Connection> {
   bool connect_in_kernel = false;
   bool receive_in_kernel = false;
   bool send_in_kernel = false;
-  bool sending = false;  // a send() is not complete
+  bool sending = false;              // a send() is not complete
+  bool zero_copy = false;            // allowed, and not found useless yet
+  bool zero_copy_in_kernel = false;  // the send in the kernel is one
+  std::uint32_t notifications = 0;   // zero-copy sends whose memory the kernel may still read
   Errc close_reason = Errc::closed;
 
   // What remains of the current send: a window of pieces, then blocks behind it.
@@ -55,7 +58,10 @@ struct Connection : ListNode<Connection> {
     sockaddr_in6 v6;
   } address{};
 
-  [[nodiscard]] bool kernel_busy() const { return connect_in_kernel || receive_in_kernel || send_in_kernel; }
+  [[nodiscard]] bool requests_in_kernel() const {
+    return connect_in_kernel || receive_in_kernel || send_in_kernel;
+  }
+  [[nodiscard]] bool kernel_busy() const { return requests_in_kernel() || notifications > 0; }
 };
 static_assert(sizeof(Connection) <= 256, "thousands of idle connections must stay cheap");
 

@@ -42,6 +42,7 @@ Connection* ConnectionTable::take(ConnectionHandler& handler, int fd) {
   connection.closing = false;
   connection.detaching = false;
   connection.paused = false;
+  connection.zero_copy = false;
   connection.close_reason = Errc::closed;
   ++open_;
   return &connection;

@@ -47,6 +47,7 @@ NetEngine::~NetEngine() {
     if (listener->fd >= 0) ::close(listener->fd);
   }
   table_.for_each_open([](Connection& connection) {
+    if (connection.notifications > 0) return abandon_unacknowledged(connection);
     ::shutdown(connection.fd, SHUT_RDWR);  // the ring may hold the socket a moment longer
     ::close(connection.fd);
   });
@@ -275,7 +276,7 @@ void NetEngine::begin_close(Connection& connection, Errc reason) {
   connection.closing = true;
   connection.close_reason = reason;
   if (connection.linked()) connection.unlink();  // starved, or detached but not yet reported
-  if (connection.kernel_busy()) {
+  if (connection.requests_in_kernel()) {
     io_uring_sqe& sqe = ring_.next_sqe(make_tag(RequestKind::ignored));
     io_uring_prep_cancel_fd(&sqe, connection.fd, IORING_ASYNC_CANCEL_ALL);
   }
@@ -284,6 +285,7 @@ void NetEngine::begin_close(Connection& connection, Errc reason) {
 
 void NetEngine::close_when_quiet(Connection& connection) {
   ESC_ASSERT(connection.closing || connection.detaching);
+  if (!connection.requests_in_kernel() && connection.notifications > 0) abandon_unacknowledged(connection);
   if (connection.kernel_busy() || connection.linked()) return;
   closed_.push_back(connection);
 }
@@ -310,7 +312,7 @@ void NetEngine::finish(Connection& connection) {
   const Errc reason = connection.close_reason;
   const AcceptedSocket socket{connection.fd};
   const bool closing = connection.closing;
-  if (closing) ::close(socket.fd);
+  if (closing && socket.fd >= 0) ::close(socket.fd);
   table_.put_back(connection);
   ++(closing ? stats_.connections_closed : stats_.connections_detached);
   if (closing) {

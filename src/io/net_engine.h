@@ -41,6 +41,7 @@ class NetEngine {
   void close(ConnectionId id);
   void detach(ConnectionId id);
   void set_peer_timeout(ConnectionId id, std::uint32_t timeout_ms);
+  void allow_zero_copy(ConnectionId id);
   [[nodiscard]] std::string peer_address(ConnectionId id);
 
   void complete_accept(const Completion& completion);
@@ -71,6 +72,11 @@ class NetEngine {
   void prepare_send(Connection& connection);
   void consume_sent(Connection& connection, std::uint64_t bytes);
   void drop_pieces(Connection& connection);
+  [[nodiscard]] bool wants_zero_copy(const Connection& connection) const;
+  void complete_notification(Connection& connection, std::int32_t usage);
+  void end_zero_copy(Connection& connection, bool copied);
+  void finish_send(Connection& connection);
+  static void abandon_unacknowledged(Connection& connection);
   void begin_close(Connection& connection, Errc reason);
   void close_when_quiet(Connection& connection);
   void finish(Connection& connection);

@@ -77,6 +77,7 @@ class UringLoopImpl final : public UringLoop {
   void set_peer_timeout(ConnectionId connection, std::uint32_t timeout_ms) override {
     net_.set_peer_timeout(connection, timeout_ms);
   }
+  void allow_zero_copy(ConnectionId connection) override { net_.allow_zero_copy(connection); }
   std::string peer_address(ConnectionId connection) override { return net_.peer_address(connection); }
 
   // Clock

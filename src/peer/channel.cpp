@@ -206,6 +206,10 @@ void Links::Channel::go_up() {
     assembly_ = std::make_unique_for_overwrite<std::byte[]>(bytes);
   }
   assembled_ = 0;
+  // Within one machine the kernel copies in any case.
+  const std::string other_side = links_.env_.net.peer_address(connection_);
+  if (!other_side.starts_with("127.") && !other_side.starts_with("[::1]"))
+    links_.env_.net.allow_zero_copy(connection_);
   links_.handler_.on_link_up(peer_->address.node);
   if (held_.empty()) return;
   // Moved out: what the handler does now may close this channel.
@@ -221,6 +225,16 @@ void Links::Channel::on_sent() {
   sending_ = false;
   if (state_ == State::ready) return links_.try_promote(*peer_);
   if (state_ == State::up) links_.handler_.on_sent(peer_->address.node);
+}
+
+void Links::Channel::on_zero_copy_ended(bool copied) {
+  ++links_.stats_.zero_copy_ended;
+  if (peer_ == nullptr || peer_->zero_copy_said) return;
+  peer_->zero_copy_said = true;
+  links_.log_.info("peer_zero_copy_off", {{"group", links_.options_.group},
+                                          {"peer", peer_->address.node},
+                                          {"cause", copied ? "the kernel copies on the way to this peer"
+                                                           : "the kernel refuses it"}});
 }
 
 void Links::Channel::send(std::span<const Outgoing> messages) {

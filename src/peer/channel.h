@@ -26,6 +26,7 @@ struct Links::Peer {
   std::uint32_t attempts = 0;   // dialled in vain since the last link that lasted
   Nanos up_since = 0;
   bool removed = false;
+  bool zero_copy_said = false;  // that it is of no use here
   obs::LogLimiter refusal_limiter{.burst = 1, .interval = 10 * kSecond};
   obs::LogLimiter unreachable_limiter{.burst = 1, .interval = 10 * kSecond};
 };
@@ -77,6 +78,7 @@ class Links::Channel final : public io::ConnectionHandler {
   void on_received(ByteView bytes, io::ReceiveLoan loan) override;
   void on_sent() override;
   void on_closed(Errc reason) override;
+  void on_zero_copy_ended(bool copied) override;
 
   void consume(ByteView bytes, io::ReceiveLoan loan);
   [[nodiscard]] ByteView take_handshake(ByteView bytes);

@@ -89,6 +89,10 @@ struct Recorder : ConnectionHandler {
     reason = why;
   }
   void on_connected() override { ++connected; }
+  void on_zero_copy_ended(bool copied) override {
+    ++zero_copy_ended;
+    zero_copy_copied = copied;
+  }
   void on_detached(AcceptedSocket socket) override { detached.push_back(socket); }
 
   Net& net;
@@ -100,6 +104,8 @@ struct Recorder : ConnectionHandler {
   int sent = 0;
   int closed = 0;
   int connected = 0;
+  int zero_copy_ended = 0;
+  bool zero_copy_copied = false;
   Errc reason = Errc::ok;
 };
 

@@ -75,7 +75,8 @@ struct Node : HelloHandler {
 };
 
 struct World {
-  World() : loop(io::test::make_loop()) {
+  explicit World(std::string listen_host = "127.0.0.1")
+      : host(std::move(listen_host)), loop(io::test::make_loop({.zero_copy_round_trip_max = 10 * kSecond})) {
     log_file = std::tmpfile();
     logger = std::make_unique<obs::Logger>(obs::LoggerOptions{.fd = ::fileno(log_file)});
   }
@@ -99,8 +100,8 @@ struct World {
   }
   Node& add(std::uint32_t self) { return add(options(self)); }
   static void introduce(Node& a, Node& b) {
-    a.links->set_peer({.node = b.id(), .host = "127.0.0.1", .port = b.port});
-    b.links->set_peer({.node = a.id(), .host = "127.0.0.1", .port = a.port});
+    a.links->set_peer({.node = b.id(), .host = b.world.host, .port = b.port});
+    b.links->set_peer({.node = a.id(), .host = a.world.host, .port = a.port});
   }
 
   void turn() {
@@ -137,6 +138,7 @@ struct World {
     return text;
   }
 
+  const std::string host;
   std::FILE* log_file = nullptr;
   std::unique_ptr<obs::Logger> logger;
   std::unique_ptr<io::UringLoop> loop;
@@ -151,7 +153,7 @@ inline Node::Node(World& owner, LinkOptions link_options) : world(owner), option
   const obs::LogSource log = world.logger->source("node" + std::to_string(options.self.value()));
   links = std::make_unique<Links>(env, log, options, handler);
   acceptor = std::make_unique<Acceptor>(env, log, *this);
-  const auto bound = world.loop->listen("127.0.0.1", 0, *acceptor);
+  const auto bound = world.loop->listen(world.host, 0, *acceptor);
   EXPECT_TRUE(bound);
   port = *bound;
 }

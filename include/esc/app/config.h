@@ -119,6 +119,11 @@ struct CompactionTuning {
   std::uint64_t memory_bytes = 16 * kMiB;      // of a data core, for keys
 };
 
+// [tuning.net]
+struct NetTuning {
+  bool zero_copy_send = false;  // large sends to near nodes, where the kernel does not copy in any case
+};
+
 // [tuning.raft]: how fast a cluster notices that a leader is gone. See raft::Timeouts.
 struct RaftTuning {
   std::uint32_t heartbeat_ms = 50;
@@ -162,6 +167,7 @@ struct TuningConfig {
   WalTuning wal;
   CheckpointTuning checkpoint;
   CompactionTuning compaction;
+  NetTuning net;
   RaftTuning raft;
   ConsumerGroupTuning consumer_groups;
   LimitTuning limits;

@@ -48,6 +48,9 @@ class ConnectionHandler {
   virtual void on_closed(Errc reason) = 0;
   // Only for connections made by connect(): established.
   virtual void on_connected() {}
+  // Only after allow_zero_copy(): it is over for this connection. The kernel copies the bytes all the same
+  // (`copied`), as within one machine, or does not take such sends. Nothing is lost.
+  virtual void on_zero_copy_ended(bool /*copied*/) {}
   // Only after detach(), instead of on_closed: the connection is no longer this Net's, the socket is the
   // handler's. Bytes that came before have been delivered; what comes later waits in the socket.
   virtual void on_detached(AcceptedSocket) {}
@@ -93,6 +96,10 @@ class Net {
   // Drops the connection (on_closed with Errc::timeout) when the other machine has acknowledged nothing
   // for about this long, idle or not. Without it the limits of the loop's options hold, which suit clients.
   virtual void set_peer_timeout(ConnectionId, std::uint32_t /*timeout_ms*/) {}
+  // Large sends of this connection may be read where they lie until the other machine has acknowledged them;
+  // on_sent comes that much later, and closing meanwhile resets the connection. A hint: without kernel
+  // support sends are copied as ever.
+  virtual void allow_zero_copy(ConnectionId) {}
   // The other side's numeric address and port, for people; empty when the connection is gone. A system call.
   [[nodiscard]] virtual std::string peer_address(ConnectionId) { return {}; }
 };

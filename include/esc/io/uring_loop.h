@@ -21,6 +21,10 @@
 #include "esc/base/units.h"
 #include "esc/io/loop.h"
 
+namespace esc::obs {
+class Counter;
+}
+
 namespace esc::io {
 
 struct LoopOptions {
@@ -37,7 +41,15 @@ struct LoopOptions {
   std::vector<std::uint32_t> worker_cpus{};  // where they run; empty: the kernel's choice
   std::uint32_t listen_backlog = 1024;
   std::uint32_t tcp_user_timeout_ms = 180'000;  // unacknowledged or unaccepted bytes drop the peer after
-  Nanos sleep_max = 100 * kMillisecond;         // bounds every wait: a lost wake-up costs at most this
+  // Connections that allow zero copy use it for kernel sends of at least this much (0: never). Below, the
+  // copy is cheaper than pinning pages and a second completion, and waiting for an acknowledgement costs
+  // latency.
+  std::uint32_t zero_copy_bytes_min = 256 * 1024;
+  // ...and only over a round trip of at most this: on_sent, and with it the next send, waits for it.
+  Nanos zero_copy_round_trip_max = 200 * kMicrosecond;
+  obs::Counter* zero_copy_sends = nullptr;  // optional metrics; the same as in the statistics
+  obs::Counter* zero_copy_ended = nullptr;
+  Nanos sleep_max = 100 * kMillisecond;  // bounds every wait: a lost wake-up costs at most this
   // For callers that spin (poll(0) in a loop): yield the CPU in an idle turn while a durable write is
   // outstanding, because its completion may need this very CPU.
   bool spin_yield = false;
@@ -75,6 +87,8 @@ struct LoopStats {
   std::uint64_t sends = 0;            // send() calls completed
   std::uint64_t send_ops = 0;         // kernel sends, at least one per send()
   std::uint64_t sent_bytes = 0;
+  std::uint64_t zero_copy_sends = 0;  // of send_ops
+  std::uint64_t zero_copy_ended = 0;  // connections for which it was switched off
   std::uint64_t slab_growths = 0;
 
   std::uint64_t wakes_received = 0;

@@ -100,6 +100,7 @@ struct LinkStats {
   std::uint64_t links_down = 0;
   std::uint64_t handshake_failures = 0;
   std::uint64_t protocol_errors = 0;
+  std::uint64_t zero_copy_ended = 0;  // connections whose large sends the kernel copies after all
 };
 
 class Links {

@@ -45,9 +45,10 @@ async function member(groupId, groupInstanceId) {
   }
   process.once('uncaughtException', giveUp)
   process.once('disconnect', () => process.exit(1))
+  // The session outlasts a restart: a second of processor time, several on a busy machine.
   const consumer = new Consumer({
-    ...connection, groupId, groupInstanceId, deserializers: stringDeserializers, sessionTimeout: 6000, heartbeatInterval: 500,
-    rebalanceTimeout: 10000, maxWaitTime: 100, autocommit: 200, retries: 5, retryDelay: 100,
+    ...connection, groupId, groupInstanceId, deserializers: stringDeserializers, sessionTimeout: 20000, heartbeatInterval: 500,
+    rebalanceTimeout: 20000, maxWaitTime: 100, autocommit: 200, retries: 5, retryDelay: 100,
   })
   consumer.on('error', giveUp)
   consumer.on('consumer:heartbeat:error', ({ error }) => giveUp(error))

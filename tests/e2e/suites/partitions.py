@@ -6,12 +6,13 @@ with a broken switch. Neither end is told.
 
 import ctypes
 import os
+import random
 import shutil
 import subprocess
 import time
 
 from harness.cases import Skip, check, check_equal, eventually, test
-from harness.cluster import Cluster, Load
+from harness.cluster import TUNING, Cluster, Load
 from harness.protocol import ProtocolError
 from harness.records import batch_of
 
@@ -71,9 +72,9 @@ class Network:
         return [n for n in self.holders if n != number]
 
 
-def cluster_in(context):
+def cluster_in(context, tuning=TUNING):
     network = Network(context)
-    return network, Cluster(context, hosts=network.hosts, prefixes=network.prefixes).start()
+    return network, Cluster(context, tuning=tuning, hosts=network.hosts, prefixes=network.prefixes).start()
 
 
 def acknowledges(node, topic, partition):
@@ -171,3 +172,18 @@ def follower_cut_off_does_not_disturb_and_rejoins(context):
 def _epochs(cluster, number):
     with cluster[number].connect() as client:
         return sorted((p["index"], p["leader_epoch"]) for p in client.metadata(["load"])["topics"][0]["partitions"])
+
+
+@test(timeout=60)
+def zero_copy_on_virtual_links_is_given_up_and_loses_nothing(context):
+    """Between namespaces the kernel copies in any case: the first large send says so, the next ones are plain."""
+    _, cluster = cluster_in(context, TUNING + "[tuning.net]\nzero_copy_send = 'auto'\n")
+    cluster.create_topic("big", 3)
+    leaders = cluster.leaders("big")
+    for partition, number in enumerate(leaders):
+        with cluster[number].connect(5) as client:
+            for base in range(4):
+                answer = client.produce("big", partition, batch_of([random.randbytes(900_000)]), timeout_ms=10_000)
+                check_equal((answer["error_code"], answer["base_offset"]), (0, base), "produce")
+    eventually(lambda: any("peer_zero_copy_off" in cluster[n].log() for n in leaders), 5, 0.1, "a leader says so")
+    cluster.check_equal_logs()
