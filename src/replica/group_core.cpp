@@ -249,6 +249,8 @@ void Group::on_configuration(const raft::ConfigurationEntry& entry) {
                               {"index", entry.index},
                               {"voters", std::string_view(voters).substr(voters.empty() ? 0 : 1)},
                               {"learners", std::string_view(learners).substr(learners.empty() ? 0 : 1)}});
+  // Not only at the end of the turn: an election may begin before.
+  if (membership_ != nullptr && core_ != nullptr && !membership_->is_meant()) core_->set_electable(false);
 }
 
 // The cluster begins: these are its members before the first entry.

@@ -302,7 +302,8 @@ void Group::rebalance(Nanos now) {
 void Group::judge_fitness(Nanos now) {
   const bool full = no_space_ || wal_->space() == wal::Space::low;
   // Who is to leave the cluster votes to the end, but leads no more.
-  core_->set_electable(!full && nodes_.stays(options_.node) && fetch_ == nullptr && has_room_to_lead());
+  core_->set_electable(!full && membership_->is_meant() && nodes_.stays(options_.node) && fetch_ == nullptr &&
+                       has_room_to_lead());
   if (!full) {
     full_since_ = 0;
   } else if (full_since_ == 0) {

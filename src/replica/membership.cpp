@@ -270,6 +270,12 @@ bool Membership::admits(const raft::Message& message) {
   return !given || voted_for_ == sender;
 }
 
+bool Membership::is_meant() const {
+  if (group_.options_.replica_plant == Plant::blank_disk_is_member) return true;
+  const raft::Configuration& members = group_.core_->configuration();
+  return members.incarnations.empty() || members.incarnation_of(group_.options_.node) == file_.incarnation;
+}
+
 void Membership::seen(const raft::Message& message) {
   const auto* request = std::get_if<raft::VoteRequest>(&message.payload);
   if (request == nullptr && !is_answer(message)) heard_at_ = group_.now_;

@@ -53,6 +53,9 @@ class Membership {
   // file is damaged; invalid_argument: the data are not known to be anybody's.
   [[nodiscard]] Status open(bool blank, bool log_created, bool put_aside);
   [[nodiscard]] raft::Incarnation incarnation() const { return file_.incarnation; }
+  // The configuration means these data. It does not when they came with a snapshot from before the disk was
+  // replaced: the vote in it is that of the data that are gone.
+  [[nodiscard]] bool is_meant() const;
   // The configuration before the first entry; without voters when it is not known here.
   [[nodiscard]] raft::Configuration base() const;
 

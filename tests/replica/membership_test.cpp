@@ -98,6 +98,34 @@ TEST(Membership, a_blank_disk_under_an_old_id_elects_nobody) {
   EXPECT_GE(world.node(lost).group->core().last_index(), acknowledged);
 }
 
+// The snapshot is older than the change that takes the new data in: in it the node votes, but with the data
+// that are gone. With its own vote and that of a node that was away it would be a majority that has forgotten
+// what the leader and those data had committed.
+TEST(Membership, a_snapshot_from_before_the_disk_was_replaced_makes_no_leader) {
+  ClusterWorld world(3);
+  world.boot_all();
+  ASSERT_NE(world.wait_for_leader(), nullptr);
+  ASSERT_TRUE(world.run_until([&] { return world.whole(); }));
+  ClusterNode& first = *world.leader();
+  const std::uint32_t lost = first.number % 3 + 1;
+  const std::uint32_t other = 6 - first.number - lost;
+  for (int i = 0; i < 40; ++i) ASSERT_EQ(world.commit_one(first), Errc::ok);
+  world.run_for(kSecond);  // the checkpoint covers them
+  world.replace_disk(lost);
+  world.boot(lost);
+  ASSERT_TRUE(world.run_until([&] { return first.members().is_learner(NodeId(lost)); }));
+  world.node(other).crash();  // the change gets no further than the leader
+  const ClusterNode& blank = world.node(lost);
+  ASSERT_TRUE(world.run_until([&] { return blank.group->core().last_index() > Index(0); }, kSecond));
+  ASSERT_TRUE(blank.members().is_voter(NodeId(lost))) << "the snapshot is from before the change";
+  first.crash();
+  world.boot(other);
+  world.run_for(5 * kSecond);
+  EXPECT_EQ(world.leader(), nullptr);
+  world.boot(first.number);
+  EXPECT_TRUE(world.run_until([&] { return world.whole(); }));
+}
+
 TEST(Membership, a_replaced_disk_comes_back_as_learner_then_as_voter) {
   ClusterWorld world(3);
   world.boot_all();

@@ -100,6 +100,9 @@ class Sender : public Client {
   [[nodiscard]] std::optional<Outcome> outcome(ByteView body);
   void tell_acknowledged(std::int32_t partition, std::int64_t base_offset,
                          const std::vector<std::uint64_t>& numbers);
+
+  std::vector<std::byte> scratch_ = std::vector<std::byte>(16 * 1024);  // a batch while it is built
+  std::vector<std::byte> value_;
 };
 
 // Sends each record once.

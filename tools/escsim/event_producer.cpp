@@ -27,24 +27,23 @@ Sender::Batch EventProducer::make_events(std::int32_t partition) {
   std::deque<std::uint64_t>& recent = pool_->recent[static_cast<std::size_t>(partition)];
   const auto count = prng_.between(1, world_.scenario.batch_records_max);
   Batch batch;
-  batch.bytes.resize(16 * 1024);
-  wire::BatchBuilder builder(batch.bytes, {});
+  wire::BatchBuilder builder(scratch_, {});
   for (std::int64_t i = 0; i < count; ++i) {
     const bool again = !recent.empty() && prng_.chance(1, 2);
     const std::uint64_t number = again ? recent[prng_.below(recent.size())] : next_number_++;
-    std::vector<std::byte> value(
-        static_cast<std::size_t>(prng_.between(16, world_.scenario.record_bytes_max)),
-        static_cast<std::byte>(number));
-    store_le(value.data(), number);
-    const wire::Header id[] = {{"event-id", wire::NullableBytes(ByteView(value).first(sizeof number))}};
-    if (!builder.append(loop_->wall_ms(), std::nullopt, ByteView(value), id)) break;
+    value_.assign(static_cast<std::size_t>(prng_.between(16, world_.scenario.record_bytes_max)),
+                  static_cast<std::byte>(number));
+    store_le(value_.data(), number);
+    const wire::Header id[] = {{"event-id", wire::NullableBytes(ByteView(value_).first(sizeof number))}};
+    if (!builder.append(loop_->wall_ms(), std::nullopt, ByteView(value_), id)) break;
     batch.numbers.push_back(number);
     if (again) continue;
     world_.model.sent(number);
     recent.push_back(number);
     if (recent.size() > kRecent) recent.pop_front();
   }
-  batch.bytes.resize(builder.finish().size());
+  const ByteView built = builder.finish();
+  batch.bytes.assign(built.begin(), built.end());
   return batch;
 }
 

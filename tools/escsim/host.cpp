@@ -87,7 +87,11 @@ shard::ShardOptions Host::shard_options(std::uint32_t core) {
   broker.node = node();
   broker.cluster_id = kClusterId;
   for (std::uint32_t member = 1; s.nodes > 1 && member <= s.nodes; ++member)
-    broker.nodes.push_back({.node = NodeId(member), .host = sim::address_of(member), .port = kKafkaPort});
+    broker.nodes.push_back({.node = NodeId(member),
+                            .host = sim::address_of(member),
+                            .port = kKafkaPort,
+                            .peer_host = sim::address_of(member),
+                            .peer_port = kPeerPort});
   broker.advertised_host = sim::address_of(number_);
   broker.advertised_port = kKafkaPort;
   broker.auto_create_topics = false;

@@ -9,9 +9,9 @@ namespace {
 constexpr std::array kPlants = std::to_array<Plant>({
     {"vote_before_durable", "a vote is sent before it is on disk", 150,
      [](shard::ShardOptions& options) { options.group.plant = raft::Plant::vote_before_durable; }},
-    {"ack_before_durable", "received entries count as durable at once", 60,
+    {"ack_before_durable", "received entries count as durable at once", 200,
      [](shard::ShardOptions& options) { options.group.plant = raft::Plant::ack_before_durable; }},
-    {"stale_mark_counted", "completions from before a truncation are counted", 0,
+    {"stale_mark_counted", "completions from before a truncation are counted", 150,
      [](shard::ShardOptions& options) { options.group.plant = raft::Plant::stale_mark_counted; }},
     {"old_term_commit", "entries of earlier terms are committed by counting", 300,
      [](shard::ShardOptions& options) { options.group.plant = raft::Plant::old_term_commit; }},
@@ -21,13 +21,14 @@ constexpr std::array kPlants = std::to_array<Plant>({
      [](shard::ShardOptions& options) { options.group.plant = raft::Plant::vote_without_log_check; }},
     {"prefix_unchecked", "entries are appended whatever precedes them", 100,
      [](shard::ShardOptions& options) { options.group.plant = raft::Plant::prefix_unchecked; }},
-    {"progress_outlives_disk", "what a replaced disk had acknowledged still counts", 0,
-     [](shard::ShardOptions& options) { options.group.plant = raft::Plant::progress_outlives_disk; }},
+    {"progress_outlives_disk", "what a replaced disk had acknowledged still counts", 60,
+     [](shard::ShardOptions& options) { options.group.plant = raft::Plant::progress_outlives_disk; },
+     "not every node is a voter as it is now"},
     {"learner_counted", "learners count for commits", 0,
      [](shard::ShardOptions& options) { options.group.plant = raft::Plant::learner_counted; }},
     {"incarnation_ignored", "answers count whoever has the node's disk now", 200,
      [](shard::ShardOptions& options) { options.group.replica_plant = replica::Plant::incarnation_ignored; }},
-    {"blank_disk_is_member", "a blank disk votes under its old id at once", 100,
+    {"blank_disk_is_member", "a blank disk votes under its old id at once", 150,
      [](shard::ShardOptions& options) {
        options.group.replica_plant = replica::Plant::blank_disk_is_member;
      }},
@@ -49,7 +50,7 @@ constexpr std::array kPlants = std::to_array<Plant>({
      [](shard::ShardOptions& options) {
        options.group.replica_plant = replica::Plant::replay_applies_uncommitted;
      }},
-    {"checkpoint_past_durable", "the checkpoint covers what the own log does not have", 150,
+    {"checkpoint_past_durable", "the checkpoint covers what the own log does not have", 300,
      [](shard::ShardOptions& options) {
        options.group.replica_plant = replica::Plant::checkpoint_past_durable;
      },
@@ -89,7 +90,7 @@ constexpr std::array kPlants = std::to_array<Plant>({
     {"watermark_early", "frames in flight are called durable", 200,
      [](shard::ShardOptions& options) { options.group.wal.plant = wal::Plant::watermark_early; },
      "was durable; nothing has been changed"},
-    {"event_ids_not_in_checkpoint", "event ids are forgotten with every restart and snapshot", 100,
+    {"event_ids_not_in_checkpoint", "event ids are forgotten with every restart and snapshot", 200,
      [](shard::ShardOptions& options) {
        options.group.replica_plant = replica::Plant::event_ids_not_in_checkpoint;
      }},
@@ -105,7 +106,7 @@ constexpr std::array kPlants = std::to_array<Plant>({
      [](shard::ShardOptions& options) {
        options.broker.groups_options.plant = coord::Plant::sync_before_commit;
      }},
-    {"generation_not_fenced", "offsets of members of old generations are taken", 60,
+    {"generation_not_fenced", "offsets of members of old generations are taken", 150,
      [](shard::ShardOptions& options) {
        options.broker.groups_options.plant = coord::Plant::generation_not_fenced;
      }},

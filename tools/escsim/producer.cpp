@@ -31,19 +31,18 @@ Nanos Producer::work(Nanos now) {
 Sender::Batch Sender::make_batch(std::uint64_t& next_number, const wire::BatchOptions& options) {
   const auto count = prng_.between(1, world_.scenario.batch_records_max);
   Batch batch;
-  batch.bytes.resize(16 * 1024);
-  wire::BatchBuilder builder(batch.bytes, options);
+  wire::BatchBuilder builder(scratch_, options);
   for (std::int64_t i = 0; i < count; ++i) {
     const std::uint64_t number = next_number++;
-    std::vector<std::byte> value(
-        static_cast<std::size_t>(prng_.between(16, world_.scenario.record_bytes_max)),
-        static_cast<std::byte>(number));
-    store_le(value.data(), number);
-    if (!builder.append(loop_->wall_ms(), std::nullopt, ByteView(value))) break;
+    value_.assign(static_cast<std::size_t>(prng_.between(16, world_.scenario.record_bytes_max)),
+                  static_cast<std::byte>(number));
+    store_le(value_.data(), number);
+    if (!builder.append(loop_->wall_ms(), std::nullopt, ByteView(value_))) break;
     batch.numbers.push_back(number);
     world_.model.sent(number);
   }
-  batch.bytes.resize(builder.finish().size());
+  const ByteView built = builder.finish();
+  batch.bytes.assign(built.begin(), built.end());
   return batch;
 }
 

@@ -63,6 +63,7 @@ struct Scenario {
   Nanos wall_every = 0;        // jump of the wall clock
   Nanos fuse_every = 0;        // a crash in the middle of recovery
   Nanos replace_every = 0;     // a node comes back with a blank disk
+  bool nodes_change = false;   // an operator removes and adds nodes
   std::uint32_t down_max = 1;  // nodes down or cut off by faults at a time
 
   // Faults that wait for the worst moment: one in so many elections, truncations and stalls is followed by
@@ -74,7 +75,8 @@ struct Scenario {
 };
 
 // The same seed always gives the same scenario. `nodes` 0: the seed decides.
-// `plain`: without what was added after the first seeds were kept for regression.
-[[nodiscard]] Scenario make_scenario(std::uint64_t seed, std::uint32_t nodes, bool plain);
+// `plain`: without what was added after the first seeds were kept for regression; `sound`: without what came
+// after the next ones.
+[[nodiscard]] Scenario make_scenario(std::uint64_t seed, std::uint32_t nodes, bool plain, bool sound);
 
 }  // namespace esc::escsim

@@ -10,6 +10,7 @@
 #include "faults.h"
 #include "group_member.h"
 #include "host.h"
+#include "node_operator.h"
 
 namespace esc::escsim {
 namespace {
@@ -64,6 +65,7 @@ class Simulation {
   std::vector<std::unique_ptr<Sender>> producers_;
   std::vector<std::unique_ptr<Consumer>> consumers_;
   std::vector<std::unique_ptr<GroupMember>> members_;
+  std::unique_ptr<NodeOperator> operator_;  // may be null
   Phase phase_ = Phase::chaos;
   Nanos phase_end_ = 0;
   std::vector<std::uint64_t> acknowledged_at_heal_;
@@ -71,8 +73,7 @@ class Simulation {
 };
 
 Scenario scenario_of(const SimulationOptions& options) {
-  Scenario scenario = make_scenario(options.seed, options.nodes, options.plain);
-  if (options.sound) scenario.rot_every = 0;
+  Scenario scenario = make_scenario(options.seed, options.nodes, options.plain, options.sound);
   if (options.chaos_time > 0) scenario.chaos_time = options.chaos_time;
   return scenario;
 }
@@ -121,6 +122,8 @@ Simulation::Simulation(const SimulationOptions& options)
     members_.push_back(
         std::make_unique<GroupMember>(world_, host, "member" + std::to_string(i), prng_.fork(host)));
   }
+  if (scenario_.nodes_change)
+    operator_ = std::make_unique<NodeOperator>(world_, host, "operator", prng_.fork(host));
 }
 
 void Simulation::enter(Phase phase, Nanos limit) {
@@ -151,6 +154,7 @@ bool Simulation::phase_complete() {
     case Phase::chaos: return clock_.now() >= phase_end_;
     case Phase::heal: {
       if (!admin_.quiet() || !unhealthy().empty()) return false;
+      if (operator_ != nullptr && !operator_->quiet()) return false;
       for (std::size_t i = 0; i < producers_.size(); ++i)
         if (producers_[i]->acknowledged() <= acknowledged_at_heal_[i]) return false;
       return members_.empty() || commits() > commits_at_heal_;
@@ -170,6 +174,7 @@ void Simulation::advance() {
   switch (phase_) {
     case Phase::chaos:
       faults_.heal();
+      if (operator_ != nullptr) operator_->stop();
       for (const auto& producer : producers_) acknowledged_at_heal_.push_back(producer->acknowledged());
       commits_at_heal_ = commits();
       return enter(Phase::heal, scenario_.heal_time);
@@ -241,6 +246,7 @@ SimulationReport Simulation::run() {
   for (const auto& consumer : consumers_) consumer->start();
   for (const auto& producer : producers_) producer->start();
   for (const auto& member : members_) member->start();
+  if (operator_ != nullptr) operator_->start();
   faults_.begin();
   tick();
   while (phase_ != Phase::done && !model_.failed()) clock_.step();
