@@ -14,6 +14,7 @@ const char* doing(FileSaver::Step step) {
   switch (step) {
     case FileSaver::Step::open: return "creating the checkpoint file";
     case FileSaver::Step::write:
+    case FileSaver::Step::truncate:
     case FileSaver::Step::sync:
     case FileSaver::Step::close: return "writing the checkpoint file";
     case FileSaver::Step::rename: return "renaming the checkpoint file";

@@ -32,6 +32,10 @@ void FileSaver::submit(Step step) {
       op_.kind = io::DiskOp::Kind::write;
       op_.buffer = contents_;
       break;
+    case Step::truncate:  // what a process that died has left may be longer
+      op_.kind = io::DiskOp::Kind::truncate;
+      op_.length = contents_.size();
+      break;
     case Step::sync: op_.kind = io::DiskOp::Kind::sync_data; break;
     case Step::close: op_.kind = io::DiskOp::Kind::close; break;
     case Step::rename:
@@ -57,7 +61,8 @@ void FileSaver::on_step_done() {
       if (!ok) return finish(error_);
       file_ = op_.file;
       return submit(Step::write);
-    case Step::write: return submit(ok ? Step::sync : Step::close);
+    case Step::write: return submit(ok ? Step::truncate : Step::close);
+    case Step::truncate: return submit(ok ? Step::sync : Step::close);
     case Step::sync: return submit(Step::close);
     case Step::close: file_ = {}; return ok ? submit(Step::rename) : finish(error_);
     case Step::rename: return ok ? submit(Step::sync_directory) : finish(error_);

@@ -1,5 +1,5 @@
 // Writes a whole file atomically without blocking its core: temporary name, sync, rename, sync of the
-// directory. One at a time.
+// directory. One at a time. A file under the temporary name is what a process that died has left.
 //
 // Threading: one core. Errors: the first one, at the end; a failed write or sync is not retried here.
 #pragma once
@@ -19,7 +19,7 @@ class FileSaver {
   FileSaver(const FileSaver&) = delete;
   FileSaver& operator=(const FileSaver&) = delete;
 
-  enum class Step : std::uint8_t { open, write, sync, close, rename, sync_directory };
+  enum class Step : std::uint8_t { open, write, truncate, sync, close, rename, sync_directory };
 
   [[nodiscard]] bool idle() const { return !busy_; }
   // What save() writes, to be put here before; keeps its capacity. Only when idle().
