@@ -1,6 +1,7 @@
 #include "connection.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 namespace esc::broker {
@@ -9,6 +10,7 @@ namespace {
 // First pool buffer of a request that spans receive buffers; it grows fourfold as bytes arrive.
 constexpr std::size_t kPartialBytesFirst = 64 * 1024;
 constexpr std::size_t kPartialGrowth = 4;
+constexpr std::size_t kReservedPart = 16;  // of the pool, for requests that are here in full
 
 }  // namespace
 
@@ -121,11 +123,16 @@ bool Connection::begin_frame(ByteView& bytes) {
 bool Connection::grow_partial() {
   const std::size_t wanted = std::min<std::size_t>(
       frame_bytes_, partial_.empty() ? kPartialBytesFirst : partial_.size() * kPartialGrowth);
-  const ByteSpan larger = broker_.request_pool().allocate(wanted);
+  // Requests that have to be assembled, and may never be, leave something to those that are here: these need
+  // little, and end.
+  BufferPool& pool = broker_.request_pool();
+  const std::size_t assembly_max = pool.capacity() - pool.capacity() / kReservedPart;
+  if (pool.used() + std::bit_ceil(wanted) > assembly_max) return false;
+  const ByteSpan larger = pool.allocate(wanted);
   if (larger.empty()) return false;
   if (!partial_.empty()) {
     std::memcpy(larger.data(), partial_.data(), partial_used_);
-    broker_.request_pool().free(partial_);
+    pool.free(partial_);
   }
   partial_ = larger;
   return true;

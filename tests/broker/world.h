@@ -7,6 +7,7 @@
 
 #include <cstdlib>
 #include <memory>
+#include <set>
 #include <vector>
 
 #include "esc/broker/broker.h"
@@ -20,7 +21,7 @@
 
 namespace esc::broker::test {
 
-// One connection; what the broker sends is collected.
+// What the broker sends to the first connection is collected.
 class FakeNet final : public io::Net {
  public:
   explicit FakeNet(sim::SimClock& clock) : clock_(clock) {}
@@ -29,34 +30,37 @@ class FakeNet final : public io::Net {
   }
   void stop_listening() override {}
   std::expected<io::ConnectionId, Errc> adopt(io::AcceptedSocket, io::ConnectionHandler& handler) override {
-    handler_ = &handler;
-    return io::ConnectionId{0, 1};
+    handlers_.push_back(&handler);
+    return io::ConnectionId{static_cast<std::uint32_t>(handlers_.size() - 1), 1};
   }
   std::expected<io::ConnectionId, Errc> connect(const std::string&, std::uint16_t,
                                                 io::ConnectionHandler&) override {
     return std::unexpected(Errc::unsupported);
   }
-  void send(io::ConnectionId, std::span<const struct iovec> pieces) override {
+  void send(io::ConnectionId id, std::span<const struct iovec> pieces) override {
     for (const auto& piece : pieces) {
+      if (id.slot != 0) break;
       const auto* bytes = static_cast<const std::byte*>(piece.iov_base);
       sent.insert(sent.end(), bytes, bytes + piece.iov_len);
     }
-    clock_.schedule(clock_.now(), [this] { handler_->on_sent(); });
+    clock_.schedule(clock_.now(), [handler = handlers_[id.slot]] { handler->on_sent(); });
   }
   void pause_receive(io::ConnectionId) override {}
   void resume_receive(io::ConnectionId) override {}
   void release(io::ReceiveLoan) override {}
-  void close(io::ConnectionId) override {
-    clock_.schedule(clock_.now(), [this] { handler_->on_closed(Errc::closed); });
+  void close(io::ConnectionId id) override {
+    closed.insert(id.slot);
+    clock_.schedule(clock_.now(), [handler = handlers_[id.slot]] { handler->on_closed(Errc::closed); });
   }
   void detach(io::ConnectionId) override {}
-  void receive(ByteView bytes) { handler_->on_received(bytes, {0}); }
+  void receive(ByteView bytes, std::size_t connection = 0) { handlers_[connection]->on_received(bytes, {0}); }
 
   std::vector<std::byte> sent;
+  std::set<std::uint32_t> closed;
 
  private:
   sim::SimClock& clock_;
-  io::ConnectionHandler* handler_ = nullptr;
+  std::vector<io::ConnectionHandler*> handlers_;
 };
 
 inline constexpr std::uint32_t kGroups = 2;
