@@ -65,10 +65,12 @@ TopicOrder creation(std::string topic) {
   return order;
 }
 
-std::unique_ptr<AdminCall> call_of(std::vector<TopicOrder> orders) {
-  auto call = std::make_unique<AdminCall>();
-  call->orders = std::move(orders);
-  return call;
+// Outlives every relay that has it.
+AdminCall* call_of(std::vector<TopicOrder> orders) {
+  static std::vector<std::unique_ptr<AdminCall>> kept;
+  kept.push_back(std::make_unique<AdminCall>());
+  kept.back()->orders = std::move(orders);
+  return kept.back().get();
 }
 
 // Lets `leader` carry out what `asker` has sent last, all with `code`, and brings the answer back.
@@ -94,7 +96,7 @@ void carry_out(Node& asker, Node& leader, ErrorCode code, Index index) {
 
 TEST(AdminRelay, an_order_arrives_at_the_leader_as_it_was_given) {
   Node node;
-  auto call = call_of({retention("orders"), creation("new")});
+  AdminCall* const call = call_of({retention("orders"), creation("new")});
   call->validate_only = true;
   call->orders[0].replaces_all = true;
   call->orders[1].replication_factor = 3;
@@ -124,7 +126,7 @@ TEST(AdminRelay, an_order_arrives_at_the_leader_as_it_was_given) {
 TEST(AdminRelay, the_answer_leaves_when_this_node_knows_the_change) {
   Node node;
   Node leader;
-  auto call = call_of({retention("orders")});
+  AdminCall* const call = call_of({retention("orders")});
   node.relay.take(*call, node.view.now);
   node.turn();
   carry_out(node, leader, ErrorCode::none, Index(9));
@@ -140,7 +142,7 @@ TEST(AdminRelay, the_answer_leaves_when_this_node_knows_the_change) {
 TEST(AdminRelay, a_refusal_of_the_leader_is_the_answer) {
   Node node;
   Node leader;
-  auto call = call_of({retention("orders", "soon")});
+  AdminCall* const call = call_of({retention("orders", "soon")});
   node.relay.take(*call, node.view.now);
   node.turn();
   carry_out(node, leader, ErrorCode::invalid_config, Index(0));
@@ -152,7 +154,7 @@ TEST(AdminRelay, a_refusal_of_the_leader_is_the_answer) {
 
 TEST(AdminRelay, a_change_of_a_configuration_is_asked_of_the_next_leader_when_the_answer_is_lost) {
   Node node;
-  auto call = call_of({retention("orders")});
+  AdminCall* const call = call_of({retention("orders")});
   node.relay.take(*call, node.view.now);
   node.turn();
   node.view.leader = NodeId(3);
@@ -174,7 +176,7 @@ TEST(AdminRelay, a_change_of_a_configuration_is_asked_of_the_next_leader_when_th
 
 TEST(AdminRelay, a_creation_whose_answer_is_lost_is_not_made_twice) {
   Node node;
-  auto call = call_of({creation("new")});
+  AdminCall* const call = call_of({creation("new")});
   node.relay.take(*call, node.view.now);
   node.turn();
   node.linked = false;
@@ -187,7 +189,7 @@ TEST(AdminRelay, a_creation_whose_answer_is_lost_is_not_made_twice) {
 TEST(AdminRelay, whoever_leads_no_longer_says_so_and_the_change_is_asked_again) {
   Node node;
   Node leader;
-  auto call = call_of({retention("orders")});
+  AdminCall* const call = call_of({retention("orders")});
   node.relay.take(*call, node.view.now);
   node.turn();
   carry_out(node, leader, ErrorCode::not_controller, Index(0));
@@ -200,7 +202,7 @@ TEST(AdminRelay, whoever_leads_no_longer_says_so_and_the_change_is_asked_again) 
 
 TEST(AdminRelay, a_node_that_has_become_the_leader_carries_it_out_itself) {
   Node node;
-  auto call = call_of({retention("orders")});
+  AdminCall* const call = call_of({retention("orders")});
   node.relay.take(*call, node.view.now);
   node.turn();
   node.view.leader = NodeId(0);
@@ -215,7 +217,7 @@ TEST(AdminRelay, a_node_that_has_become_the_leader_carries_it_out_itself) {
 TEST(AdminRelay, without_a_leader_the_client_is_told_after_a_while) {
   Node node;
   node.view.leader = NodeId(0);
-  auto call = call_of({retention("orders")});
+  AdminCall* const call = call_of({retention("orders")});
   node.relay.take(*call, node.view.now);
   node.turn();
   EXPECT_TRUE(node.replied.empty());
@@ -227,7 +229,7 @@ TEST(AdminRelay, without_a_leader_the_client_is_told_after_a_while) {
 
 TEST(AdminRelay, a_leader_that_does_not_answer_is_given_up) {
   Node node;
-  auto call = call_of({retention("orders")});
+  AdminCall* const call = call_of({retention("orders")});
   node.relay.take(*call, node.view.now);
   node.turn();
   node.turn(AdminRelay::kAnswerPatience);
@@ -238,7 +240,7 @@ TEST(AdminRelay, a_leader_that_does_not_answer_is_given_up) {
 
 TEST(AdminRelay, a_node_that_stops_keeps_nobody_waiting) {
   Node node;
-  auto call = call_of({retention("orders")});
+  AdminCall* const call = call_of({retention("orders")});
   node.relay.take(*call, node.view.now);
   node.turn();
   node.view.shutting_down = true;
@@ -249,7 +251,7 @@ TEST(AdminRelay, a_node_that_stops_keeps_nobody_waiting) {
 
 TEST(AdminRelay, what_was_refused_here_is_not_asked_of_the_leader) {
   Node node;
-  auto call = call_of({retention("orders"), retention("other")});
+  AdminCall* const call = call_of({retention("orders"), retention("other")});
   call->orders[0].code = ErrorCode::invalid_request;
   node.relay.take(*call, node.view.now);
   node.turn();
@@ -267,7 +269,7 @@ TEST(AdminRelay, more_orders_than_a_message_has_room_for_go_in_several) {
   std::vector<TopicOrder> orders;
   for (std::size_t i = 0; i <= AdminRelay::kOrdersMax; ++i) orders.push_back(retention(std::to_string(i)));
   orders.push_back(retention("large", std::string(2'000'000, '1')));
-  auto call = call_of(std::move(orders));
+  AdminCall* const call = call_of(std::move(orders));
   node.relay.take(*call, node.view.now);
   node.turn();
   carry_out(node, leader, ErrorCode::none, Index(1));
@@ -285,7 +287,7 @@ TEST(AdminRelay, more_orders_than_a_message_has_room_for_go_in_several) {
 TEST(AdminRelay, a_link_that_is_busy_is_tried_again) {
   Node node;
   node.link_busy = true;
-  auto call = call_of({retention("orders")});
+  AdminCall* const call = call_of({retention("orders")});
   node.relay.take(*call, node.view.now);
   node.turn();
   EXPECT_TRUE(node.sent.empty());
@@ -306,7 +308,7 @@ TEST(AdminRelay, a_link_that_is_busy_is_tried_again) {
 
 TEST(AdminRelay, a_leader_takes_a_limited_number_of_calls_of_others) {
   Node node;
-  auto call = call_of({retention("orders")});
+  AdminCall* const call = call_of({retention("orders")});
   node.relay.take(*call, node.view.now);
   node.turn();
   Node leader;
@@ -317,7 +319,7 @@ TEST(AdminRelay, a_leader_takes_a_limited_number_of_calls_of_others) {
 
 TEST(AdminRelay, a_message_that_is_cut_off_or_broken_is_no_call_and_no_answer) {
   Node node;
-  auto call = call_of({retention("orders"), creation("new")});
+  AdminCall* const call = call_of({retention("orders"), creation("new")});
   node.relay.take(*call, node.view.now);
   node.turn();
   const std::vector<std::byte> asked = node.sent[0].payload;
