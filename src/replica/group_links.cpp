@@ -301,9 +301,9 @@ void Group::rebalance(Nanos now) {
 // A node whose disk is full does not lead as long as somebody else can: producers would be refused.
 void Group::judge_fitness(Nanos now) {
   const bool full = no_space_ || wal_->space() == wal::Space::low;
-  // Who is to leave the cluster votes to the end, but leads no more.
-  core_->set_electable(!full && membership_->is_meant() && nodes_.stays(options_.node) && fetch_ == nullptr &&
-                       has_room_to_lead());
+  // Who is to leave the cluster may still be elected, and hands over at once: it may be the only one that has
+  // all that the others need.
+  core_->set_electable(!full && membership_->is_meant() && fetch_ == nullptr && has_room_to_lead());
   if (!full) {
     full_since_ = 0;
   } else if (full_since_ == 0) {

@@ -186,4 +186,5 @@ def zero_copy_on_virtual_links_is_given_up_and_loses_nothing(context):
                 answer = client.produce("big", partition, batch_of([random.randbytes(900_000)]), timeout_ms=10_000)
                 check_equal((answer["error_code"], answer["base_offset"]), (0, base), "produce")
     eventually(lambda: any("peer_zero_copy_off" in cluster[n].log() for n in leaders), 5, 0.1, "a leader says so")
+    cluster.stop_all()
     cluster.check_equal_logs()
