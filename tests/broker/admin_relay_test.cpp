@@ -73,6 +73,14 @@ AdminCall* call_of(std::vector<TopicOrder> orders) {
   return kept.back().get();
 }
 
+// A client asks for these at the node, which has had its first turn with them.
+AdminCall* ask(Node& node, std::vector<TopicOrder> orders) {
+  AdminCall* const call = call_of(std::move(orders));
+  node.relay.take(*call, node.view.now);
+  node.turn();
+  return call;
+}
+
 // Lets `leader` carry out what `asker` has sent last, all with `code`, and brings the answer back.
 void carry_out(Node& asker, Node& leader, ErrorCode code, Index index) {
   ASSERT_FALSE(asker.sent.empty());
@@ -126,9 +134,7 @@ TEST(AdminRelay, an_order_arrives_at_the_leader_as_it_was_given) {
 TEST(AdminRelay, the_answer_leaves_when_this_node_knows_the_change) {
   Node node;
   Node leader;
-  AdminCall* const call = call_of({retention("orders")});
-  node.relay.take(*call, node.view.now);
-  node.turn();
+  AdminCall* const call = ask(node, {retention("orders")});
   carry_out(node, leader, ErrorCode::none, Index(9));
   node.turn();
   EXPECT_TRUE(node.replied.empty());
@@ -142,9 +148,7 @@ TEST(AdminRelay, the_answer_leaves_when_this_node_knows_the_change) {
 TEST(AdminRelay, a_refusal_of_the_leader_is_the_answer) {
   Node node;
   Node leader;
-  AdminCall* const call = call_of({retention("orders", "soon")});
-  node.relay.take(*call, node.view.now);
-  node.turn();
+  AdminCall* const call = ask(node, {retention("orders", "soon")});
   carry_out(node, leader, ErrorCode::invalid_config, Index(0));
   node.turn();
   ASSERT_EQ(node.replied.size(), 1u);
@@ -154,9 +158,7 @@ TEST(AdminRelay, a_refusal_of_the_leader_is_the_answer) {
 
 TEST(AdminRelay, a_change_of_a_configuration_is_asked_of_the_next_leader_when_the_answer_is_lost) {
   Node node;
-  AdminCall* const call = call_of({retention("orders")});
-  node.relay.take(*call, node.view.now);
-  node.turn();
+  AdminCall* const call = ask(node, {retention("orders")});
   node.view.leader = NodeId(3);
   node.turn();
   ASSERT_EQ(node.sent.size(), 2u);
@@ -176,9 +178,7 @@ TEST(AdminRelay, a_change_of_a_configuration_is_asked_of_the_next_leader_when_th
 
 TEST(AdminRelay, a_creation_whose_answer_is_lost_is_not_made_twice) {
   Node node;
-  AdminCall* const call = call_of({creation("new")});
-  node.relay.take(*call, node.view.now);
-  node.turn();
+  AdminCall* const call = ask(node, {creation("new")});
   node.linked = false;
   node.turn();
   ASSERT_EQ(node.replied.size(), 1u);
@@ -189,9 +189,7 @@ TEST(AdminRelay, a_creation_whose_answer_is_lost_is_not_made_twice) {
 TEST(AdminRelay, whoever_leads_no_longer_says_so_and_the_change_is_asked_again) {
   Node node;
   Node leader;
-  AdminCall* const call = call_of({retention("orders")});
-  node.relay.take(*call, node.view.now);
-  node.turn();
+  ask(node, {retention("orders")});
   carry_out(node, leader, ErrorCode::not_controller, Index(0));
   node.turn(AdminRelay::kAskAgainAfter);
   ASSERT_EQ(node.sent.size(), 2u);
@@ -202,9 +200,7 @@ TEST(AdminRelay, whoever_leads_no_longer_says_so_and_the_change_is_asked_again) 
 
 TEST(AdminRelay, a_node_that_has_become_the_leader_carries_it_out_itself) {
   Node node;
-  AdminCall* const call = call_of({retention("orders")});
-  node.relay.take(*call, node.view.now);
-  node.turn();
+  ask(node, {retention("orders")});
   node.view.leader = NodeId(0);
   node.turn();
   EXPECT_TRUE(node.here.empty()) << "elected, but not ready";
@@ -217,9 +213,7 @@ TEST(AdminRelay, a_node_that_has_become_the_leader_carries_it_out_itself) {
 TEST(AdminRelay, without_a_leader_the_client_is_told_after_a_while) {
   Node node;
   node.view.leader = NodeId(0);
-  AdminCall* const call = call_of({retention("orders")});
-  node.relay.take(*call, node.view.now);
-  node.turn();
+  AdminCall* const call = ask(node, {retention("orders")});
   EXPECT_TRUE(node.replied.empty());
   node.turn(AdminRelay::kLeaderPatience);
   node.turn();
@@ -229,9 +223,7 @@ TEST(AdminRelay, without_a_leader_the_client_is_told_after_a_while) {
 
 TEST(AdminRelay, a_leader_that_does_not_answer_is_given_up) {
   Node node;
-  AdminCall* const call = call_of({retention("orders")});
-  node.relay.take(*call, node.view.now);
-  node.turn();
+  AdminCall* const call = ask(node, {retention("orders")});
   node.turn(AdminRelay::kAnswerPatience);
   node.turn();
   ASSERT_EQ(node.replied.size(), 1u);
@@ -240,9 +232,7 @@ TEST(AdminRelay, a_leader_that_does_not_answer_is_given_up) {
 
 TEST(AdminRelay, a_node_that_stops_keeps_nobody_waiting) {
   Node node;
-  AdminCall* const call = call_of({retention("orders")});
-  node.relay.take(*call, node.view.now);
-  node.turn();
+  AdminCall* const call = ask(node, {retention("orders")});
   node.view.shutting_down = true;
   node.turn();
   ASSERT_EQ(node.replied.size(), 1u);
@@ -269,9 +259,7 @@ TEST(AdminRelay, more_orders_than_a_message_has_room_for_go_in_several) {
   std::vector<TopicOrder> orders;
   for (std::size_t i = 0; i <= AdminRelay::kOrdersMax; ++i) orders.push_back(retention(std::to_string(i)));
   orders.push_back(retention("large", std::string(2'000'000, '1')));
-  AdminCall* const call = call_of(std::move(orders));
-  node.relay.take(*call, node.view.now);
-  node.turn();
+  AdminCall* const call = ask(node, std::move(orders));
   carry_out(node, leader, ErrorCode::none, Index(1));
   node.turn();
   EXPECT_TRUE(node.replied.empty());
@@ -287,9 +275,7 @@ TEST(AdminRelay, more_orders_than_a_message_has_room_for_go_in_several) {
 TEST(AdminRelay, a_link_that_is_busy_is_tried_again) {
   Node node;
   node.link_busy = true;
-  AdminCall* const call = call_of({retention("orders")});
-  node.relay.take(*call, node.view.now);
-  node.turn();
+  ask(node, {retention("orders")});
   EXPECT_TRUE(node.sent.empty());
   node.link_busy = false;
   node.turn();
@@ -308,9 +294,7 @@ TEST(AdminRelay, a_link_that_is_busy_is_tried_again) {
 
 TEST(AdminRelay, a_leader_takes_a_limited_number_of_calls_of_others) {
   Node node;
-  AdminCall* const call = call_of({retention("orders")});
-  node.relay.take(*call, node.view.now);
-  node.turn();
+  ask(node, {retention("orders")});
   Node leader;
   for (std::size_t i = 0; i < AdminRelay::kForOthersMax; ++i)
     ASSERT_NE(leader.relay.accept(NodeId(1), i, node.sent[0].payload), nullptr);
@@ -319,9 +303,7 @@ TEST(AdminRelay, a_leader_takes_a_limited_number_of_calls_of_others) {
 
 TEST(AdminRelay, a_message_that_is_cut_off_or_broken_is_no_call_and_no_answer) {
   Node node;
-  AdminCall* const call = call_of({retention("orders"), creation("new")});
-  node.relay.take(*call, node.view.now);
-  node.turn();
+  ask(node, {retention("orders"), creation("new")});
   const std::vector<std::byte> asked = node.sent[0].payload;
   Node leader;
   const auto got = leader.relay.accept(NodeId(1), node.sent[0].service.tag, asked);

@@ -1,6 +1,5 @@
 // Administration of topics that exist: configuration, deleting records, ends of leader epochs.
 #include "esc/wire/api/alter_configs.h"
-#include "esc/wire/api/create_topics.h"
 #include "esc/wire/api/delete_records.h"
 #include "esc/wire/api/describe_configs.h"
 #include "esc/wire/api/describe_log_dirs.h"
@@ -21,15 +20,6 @@ constexpr std::int8_t kSet = 0;
 constexpr std::int8_t kDelete = 1;
 constexpr std::int8_t kAppend = 2;
 constexpr std::int8_t kSubtract = 3;
-
-void create_orders(World& world) {
-  world.lead();
-  const std::array topics = {
-      wire::CreateTopicsRequest::Topic{.name = "orders", .num_partitions = 1, .replication_factor = -1}};
-  wire::CreateTopicsRequest request;
-  request.topics = topics;
-  ASSERT_EQ(world.call<wire::CreateTopicsResponse>(request, 7).topics[0].error_code, ErrorCode::none);
-}
 
 struct Answer {
   ErrorCode code;
@@ -76,7 +66,7 @@ wire::ProduceResponse::Partition produce(World& world, std::size_t value_bytes =
 
 TEST(AlterConfigs, a_change_holds_at_once_and_its_deletion_brings_back_the_default) {
   World world(1);
-  create_orders(world);
+  world.lead_with_topic("orders", 1);
   EXPECT_EQ(alter(world, kSet, "retention.ms", "60000").code, ErrorCode::none);
   EXPECT_EQ(value_of(world, "retention.ms"), "60000");
   const auto& assignment = world.broker->directory().find("orders")->topic->partitions[0];
@@ -90,7 +80,7 @@ TEST(AlterConfigs, a_change_holds_at_once_and_its_deletion_brings_back_the_defau
 
 TEST(AlterConfigs, what_is_not_supported_is_refused_by_name_and_changes_nothing) {
   World world(1);
-  create_orders(world);
+  world.lead_with_topic("orders", 1);
   const Answer unknown = alter(world, kSet, "flush.messages", "1");
   EXPECT_EQ(unknown.code, ErrorCode::invalid_config);
   EXPECT_NE(unknown.message.find("flush.messages"), std::string::npos);
@@ -105,7 +95,7 @@ TEST(AlterConfigs, what_is_not_supported_is_refused_by_name_and_changes_nothing)
 
 TEST(AlterConfigs, words_of_a_list_are_appended_and_subtracted) {
   World world(1);
-  create_orders(world);
+  world.lead_with_topic("orders", 1);
   const auto policy = [&] { return value_of(world, "cleanup.policy"); };
   EXPECT_EQ(alter(world, kAppend, "cleanup.policy", "compact").code, ErrorCode::none);
   EXPECT_EQ(policy(), "compact,delete") << "the default counts as what is there";
@@ -128,7 +118,7 @@ TEST(AlterConfigs, words_of_a_list_are_appended_and_subtracted) {
 
 TEST(AlterConfigs, a_key_that_is_named_twice_is_refused) {
   World world(1);
-  create_orders(world);
+  world.lead_with_topic("orders", 1);
   const std::array configs = {
       Alter::Resource::Config{.name = "cleanup.policy", .config_operation = kSubtract, .value = "delete"},
       Alter::Resource::Config{.name = "cleanup.policy", .config_operation = kAppend, .value = "compact"}};
@@ -143,7 +133,7 @@ TEST(AlterConfigs, a_key_that_is_named_twice_is_refused) {
 
 TEST(AlterConfigs, the_old_api_replaces_everything_and_knows_no_nodes) {
   World world(1);
-  create_orders(world);
+  world.lead_with_topic("orders", 1);
   ASSERT_EQ(alter(world, kSet, "retention.ms", "60000").code, ErrorCode::none);
   using Request = wire::AlterConfigsRequest;
   const std::array configs = {Request::Resource::Config{.name = "retention.bytes", .value = "1000"}};
@@ -162,7 +152,7 @@ TEST(AlterConfigs, the_old_api_replaces_everything_and_knows_no_nodes) {
 
 TEST(LogAppendTime, stamps_records_anew_and_tells_the_producer) {
   World world(1);
-  create_orders(world);
+  world.lead_with_topic("orders", 1);
   EXPECT_EQ(produce(world).log_append_time_ms, -1);
   ASSERT_EQ(alter(world, kSet, "message.timestamp.type", "LogAppendTime").code, ErrorCode::none);
   const auto answer = produce(world);
@@ -203,7 +193,7 @@ std::int64_t earliest(World& world) {
 
 TEST(DeleteRecords, the_log_begins_where_it_was_asked_to) {
   World world(1);
-  create_orders(world);
+  world.lead_with_topic("orders", 1);
   for (int i = 0; i < 10; ++i) EXPECT_EQ(produce(world).base_offset, i);
   EXPECT_EQ(delete_records(world, 4).low_watermark, 4);
   EXPECT_EQ(earliest(world), 4);
@@ -229,7 +219,7 @@ wire::OffsetForLeaderEpochResponse::Partition end_of(World& world, std::int32_t 
 
 TEST(OffsetForLeaderEpoch, tells_where_the_records_of_an_epoch_end) {
   World world(1);
-  create_orders(world);
+  world.lead_with_topic("orders", 1);
   for (int i = 0; i < 3; ++i) EXPECT_EQ(produce(world).error_code, ErrorCode::none);
   const auto group = world.broker->directory().find("orders")->topic->partitions[0].group;
   const auto epoch = static_cast<std::int32_t>(world.groups[group.value()]->term().value());
@@ -243,7 +233,7 @@ TEST(OffsetForLeaderEpoch, tells_where_the_records_of_an_epoch_end) {
 
 TEST(DescribeLogDirs, names_the_partitions_of_this_node_by_group) {
   World world(1);
-  create_orders(world);
+  world.lead_with_topic("orders", 1);
   ASSERT_EQ(produce(world).error_code, ErrorCode::none);
   const auto group = world.broker->directory().find("orders")->topic->partitions[0].group;
   const auto bytes = [&] {

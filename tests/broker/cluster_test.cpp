@@ -1,5 +1,4 @@
 // What a node of a cluster says and does about groups that it leads, and about those it does not.
-#include "esc/wire/api/create_topics.h"
 #include "esc/wire/api/describe_cluster.h"
 #include "esc/wire/api/describe_nodes.h"
 #include "esc/wire/api/fetch.h"
@@ -22,15 +21,6 @@ wire::MetadataResponse metadata_of(World& world, std::string_view topic, bool cr
   request.topics = topics;
   request.allow_auto_topic_creation = create;
   return world.call<wire::MetadataResponse>(request, 12);
-}
-
-ErrorCode create_topic(World& world, std::string_view name, std::int16_t replication,
-                       std::int32_t partitions = 1) {
-  const std::array topics = {wire::CreateTopicsRequest::Topic{
-      .name = name, .num_partitions = partitions, .replication_factor = replication}};
-  wire::CreateTopicsRequest request;
-  request.topics = topics;
-  return world.call<wire::CreateTopicsResponse>(request, 7).topics[0].error_code;
 }
 
 void ask_fetch(World& world, std::string_view topic, std::int32_t epoch, std::int32_t max_wait_ms,
@@ -192,7 +182,7 @@ TEST(Follower, produce_fetch_and_list_offsets_send_the_client_elsewhere) {
 
 TEST(Follower, metadata_changes_are_the_controllers) {
   World world(3);
-  EXPECT_EQ(create_topic(world, "orders", -1), ErrorCode::not_controller);
+  EXPECT_EQ(world.create_topic("orders", -1), ErrorCode::not_controller);
   // On first use the client is told to come again; meanwhile the controller is asked.
   EXPECT_EQ(metadata_of(world, "orders", true).topics[0].error_code, ErrorCode::leader_not_available);
 }
@@ -208,17 +198,17 @@ TEST(Follower, its_partitions_are_left_to_the_leader) {
 TEST(Leader, a_topic_exists_when_its_creation_is_answered) {
   World world(1);
   world.lead();
-  EXPECT_EQ(create_topic(world, "orders", 3, 4), ErrorCode::none);
+  EXPECT_EQ(world.create_topic("orders", 3, 4), ErrorCode::none);
   EXPECT_EQ(world.groups[0]->partitions().size() + world.groups[1]->partitions().size(), 4u);
-  EXPECT_EQ(create_topic(world, "orders", -1), ErrorCode::topic_already_exists);
-  EXPECT_EQ(create_topic(world, "more", 4), ErrorCode::invalid_replication_factor);
+  EXPECT_EQ(world.create_topic("orders", -1), ErrorCode::topic_already_exists);
+  EXPECT_EQ(world.create_topic("more", 4), ErrorCode::invalid_replication_factor);
   EXPECT_EQ(produce_error(world, "orders"), ErrorCode::none);
 }
 
 TEST(Leader, a_reader_with_another_epoch_is_told_which_of_them_is_behind) {
   World world(1);
   world.lead();
-  ASSERT_EQ(create_topic(world, "orders", -1), ErrorCode::none);
+  ASSERT_EQ(world.create_topic("orders", -1), ErrorCode::none);
   const auto epoch = static_cast<std::int32_t>(world.groups[1]->term().value());
   EXPECT_EQ(fetch_error(world, "orders", epoch), ErrorCode::none);
   EXPECT_EQ(fetch_error(world, "orders", epoch - 1), ErrorCode::fenced_leader_epoch);
@@ -257,7 +247,7 @@ TEST(Leader, does_not_delete_what_its_directory_does_not_know_yet) {
 TEST(Leader, answers_parked_fetches_when_the_node_stops) {
   World world(1);
   world.lead();
-  ASSERT_EQ(create_topic(world, "orders", -1), ErrorCode::none);
+  ASSERT_EQ(world.create_topic("orders", -1), ErrorCode::none);
   ask_fetch(world, "orders", -1, 30'000);
   world.turn_for(100 * kMillisecond);
   EXPECT_FALSE(world.answered());
@@ -272,7 +262,7 @@ TEST(Leader, answers_parked_fetches_when_the_node_stops) {
 TEST(NodeStatus, tells_role_indexes_and_who_led_before) {
   World world(1);
   world.lead();
-  ASSERT_EQ(create_topic(world, "orders", -1, 3), ErrorCode::none);
+  ASSERT_EQ(world.create_topic("orders", -1, 3), ErrorCode::none);
   const auto status = world.call<wire::NodeStatusResponse>(wire::NodeStatusRequest{}, 0);
   EXPECT_EQ(status.node_id, 1);
   EXPECT_EQ(status.cluster_id, "test");

@@ -1,6 +1,5 @@
 // Consumer groups as clients see them: what each request gets of the node that coordinates the group, and of
 // one that does not. The protocol itself is the coordinator's (tests/coord).
-#include "esc/wire/api/create_topics.h"
 #include "esc/wire/api/delete_groups.h"
 #include "esc/wire/api/describe_groups.h"
 #include "esc/wire/api/group_lag.h"
@@ -33,15 +32,6 @@ const std::vector<std::byte>& subscription() {
     return bytes;
   }();
   return kBytes;
-}
-
-void create_orders(World& world) {
-  world.lead();
-  const std::array topics = {
-      wire::CreateTopicsRequest::Topic{.name = "orders", .num_partitions = 2, .replication_factor = -1}};
-  wire::CreateTopicsRequest request;
-  request.topics = topics;
-  ASSERT_EQ(world.call<wire::CreateTopicsResponse>(request, 7).topics[0].error_code, ErrorCode::none);
 }
 
 wire::JoinGroupResponse join(World& world, std::string_view member) {
@@ -205,7 +195,7 @@ void produce(World& world, std::size_t records) {
 
 TEST(GroupRequests, of_a_member_from_its_first_join_to_its_leave) {
   World world(1);
-  create_orders(world);
+  world.lead_with_topic("orders", 2);
   const std::string id = join_alone(world);
   EXPECT_EQ(heartbeat(world, id, 1), ErrorCode::none);
   EXPECT_EQ(heartbeat(world, id, 2), ErrorCode::illegal_generation);
@@ -228,7 +218,7 @@ TEST(GroupRequests, of_a_member_from_its_first_join_to_its_leave) {
 
 TEST(GroupRequests, offsets_are_of_partitions_that_exist_and_of_the_present_generation) {
   World world(1);
-  create_orders(world);
+  world.lead_with_topic("orders", 2);
   EXPECT_EQ(committed(world), -1) << "no group yet";
   EXPECT_EQ(commit(world, {.offset = 7}), ErrorCode::none);
   EXPECT_EQ(committed(world), 7);
@@ -247,7 +237,7 @@ TEST(GroupRequests, offsets_are_of_partitions_that_exist_and_of_the_present_gene
 
 TEST(GroupRequests, offset_fetch_without_topics_tells_all_that_the_group_has) {
   World world(1);
-  create_orders(world);
+  world.lead_with_topic("orders", 2);
   ASSERT_EQ(commit(world, {.partition = 1, .offset = 5, .metadata = "mark"}), ErrorCode::none);
   wire::OffsetFetchRequest request;
   request.group_id = kGroup;
@@ -273,7 +263,7 @@ TEST(GroupRequests, offset_fetch_without_topics_tells_all_that_the_group_has) {
 
 TEST(GroupRequests, offsets_of_a_topic_that_was_created_anew_are_not_those_of_the_old_one) {
   World world(1);
-  create_orders(world);
+  world.lead_with_topic("orders", 2);
   ASSERT_EQ(commit(world, {.offset = 7}), ErrorCode::none);
   world.apply_deletion("orders");
   world.apply_topic("orders", {9});
@@ -282,7 +272,7 @@ TEST(GroupRequests, offsets_of_a_topic_that_was_created_anew_are_not_those_of_th
 
 TEST(GroupRequests, offsets_are_deleted_unless_a_member_reads_the_topic) {
   World world(1);
-  create_orders(world);
+  world.lead_with_topic("orders", 2);
   EXPECT_EQ(forget(world, "orders").group, ErrorCode::group_id_not_found);
   const std::string id = join_alone(world);
   ASSERT_EQ(commit(world, {.offset = 3, .member = id, .generation = 1}), ErrorCode::none);
@@ -295,7 +285,7 @@ TEST(GroupRequests, offsets_are_deleted_unless_a_member_reads_the_topic) {
 
 TEST(GroupRequests, a_list_has_the_groups_of_all_raft_groups_by_state) {
   World world(1);
-  create_orders(world);
+  world.lead_with_topic("orders", 2);
   EXPECT_TRUE(list(world).empty());
   ASSERT_EQ(commit(world, {}), ErrorCode::none);
   EXPECT_EQ(list(world), std::vector<std::string>{std::string(kGroup)});
@@ -305,7 +295,7 @@ TEST(GroupRequests, a_list_has_the_groups_of_all_raft_groups_by_state) {
 
 TEST(GroupRequests, the_lag_is_what_was_produced_and_not_committed) {
   World world(1);
-  create_orders(world);
+  world.lead_with_topic("orders", 2);
   EXPECT_EQ(lag(world).group_state, "Dead");
   produce(world, 5);
   ASSERT_EQ(commit(world, {.offset = 2}), ErrorCode::none);
@@ -342,7 +332,7 @@ TEST(GroupRequests, a_node_that_does_not_lead_says_where_the_group_is_not) {
 
 TEST(GroupMetrics, count_groups_by_state_members_rebalances_and_commits) {
   World world(1);
-  create_orders(world);
+  world.lead_with_topic("orders", 2);
   const auto has = [&](const std::string& line) {
     std::string text;
     world.registry.write_prometheus(text);

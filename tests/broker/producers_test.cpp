@@ -1,7 +1,6 @@
 // Idempotent producers as a client sees them.
 #include <set>
 
-#include "esc/wire/api/create_topics.h"
 #include "esc/wire/api/init_producer_id.h"
 #include "esc/wire/api/produce.h"
 #include "esc/wire/record_batch.h"
@@ -50,15 +49,6 @@ Produced produce(World& world, ByteView batch) {
   return {partition.error_code, partition.base_offset};
 }
 
-void create_orders(World& world) {
-  world.lead();
-  const std::array topics = {
-      wire::CreateTopicsRequest::Topic{.name = "orders", .num_partitions = 1, .replication_factor = -1}};
-  wire::CreateTopicsRequest request;
-  request.topics = topics;
-  ASSERT_EQ(world.call<wire::CreateTopicsResponse>(request, 7).topics[0].error_code, ErrorCode::none);
-}
-
 TEST(InitProducerId, every_producer_gets_an_id_of_its_own_and_epoch_0) {
   World world(1);
   world.lead();
@@ -99,7 +89,7 @@ TEST(InitProducerId, without_any_leader_the_client_is_told_to_come_again) {
 
 TEST(Idempotence, a_repeated_batch_is_answered_with_the_original_offset_and_stored_once) {
   World world(1);
-  create_orders(world);
+  world.lead_with_topic("orders", 1);
   EXPECT_EQ(produce(world, batch_of(7, 0, 0)), (Produced{ErrorCode::none, 0}));
   EXPECT_EQ(produce(world, batch_of(7, 0, 2)), (Produced{ErrorCode::none, 2}));
   EXPECT_EQ(produce(world, batch_of(7, 0, 0)), (Produced{ErrorCode::none, 0}));
@@ -109,7 +99,7 @@ TEST(Idempotence, a_repeated_batch_is_answered_with_the_original_offset_and_stor
 
 TEST(Idempotence, a_repeated_batch_waits_for_the_original) {
   World world(1);
-  create_orders(world);
+  world.lead_with_topic("orders", 1);
   replica::Group& group =
       *world.groups[world.broker->directory().find("orders")->topic->partitions[0].group.value()];
   replica::Partition& partition = *group.partitions().front();
@@ -125,7 +115,7 @@ TEST(Idempotence, a_repeated_batch_waits_for_the_original) {
 
 TEST(Idempotence, gaps_and_epochs_are_answered_as_kafka_does) {
   World world(1);
-  create_orders(world);
+  world.lead_with_topic("orders", 1);
   EXPECT_EQ(produce(world, batch_of(7, 1, 30)).code, ErrorCode::none) << "unknown: may begin anywhere";
   EXPECT_EQ(produce(world, batch_of(7, 1, 33)).code, ErrorCode::out_of_order_sequence_number);
   EXPECT_EQ(produce(world, batch_of(7, 0, 32)).code, ErrorCode::invalid_producer_epoch);
@@ -138,7 +128,7 @@ TEST(Idempotence, gaps_and_epochs_are_answered_as_kafka_does) {
 
 TEST(Idempotence, sequences_wrap) {
   World world(1);
-  create_orders(world);
+  world.lead_with_topic("orders", 1);
   EXPECT_EQ(produce(world, batch_of(7, 0, 2'147'483'646)), (Produced{ErrorCode::none, 0}));
   EXPECT_EQ(produce(world, batch_of(7, 0, 1)).code, ErrorCode::out_of_order_sequence_number);
   EXPECT_EQ(produce(world, batch_of(7, 0, 0)), (Produced{ErrorCode::none, 2}));

@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cstdlib>
 #include <memory>
 #include <set>
@@ -16,6 +17,7 @@
 #include "esc/sim/disk.h"
 #include "esc/sim/file_system.h"
 #include "esc/store/resources.h"
+#include "esc/wire/api/create_topics.h"
 #include "esc/wire/codec.h"
 #include "esc/wire/message.h"
 
@@ -199,6 +201,19 @@ struct World final : replica::GroupListener, Router {
     ask(message, version);
     EXPECT_TRUE(turn_until([&] { return answered(); }));
     return answer<Answer>(version);
+  }
+
+  wire::ErrorCode create_topic(std::string_view name, std::int16_t replication, std::int32_t partitions = 1) {
+    const std::array topics = {wire::CreateTopicsRequest::Topic{
+        .name = name, .num_partitions = partitions, .replication_factor = replication}};
+    wire::CreateTopicsRequest request;
+    request.topics = topics;
+    return call<wire::CreateTopicsResponse>(request, 7).topics[0].error_code;
+  }
+  // This node leads, and has the topic.
+  void lead_with_topic(std::string_view name, std::int32_t partitions) {
+    lead();
+    ASSERT_EQ(create_topic(name, -1, partitions), wire::ErrorCode::none);
   }
 
   // As if group 0 had committed it.

@@ -49,13 +49,22 @@ bool make_address() {
          std::system("{ ip link set lo up && ip addr add 10.254.77.1/32 dev lo; } 2>/dev/null") == 0;
 }
 
-TEST(ZeroCopyLinks, a_peer_whose_bytes_are_copied_is_said_so_once_and_loses_nothing) {
+// Runs `test` with two nodes at that address, connected.
+template <class F>
+void at_an_address(F&& test) {
   bool possible = false;
   std::thread([&] {
     possible = make_address();
     if (!possible) return;
     Pair world("10.254.77.1");
     ASSERT_TRUE(world.connect(world.low, world.high)) << world.log();
+    test(world);
+  }).join();
+  if (!possible) GTEST_SKIP() << "needs root and ip(8): no network namespace here";
+}
+
+TEST(ZeroCopyLinks, a_peer_whose_bytes_are_copied_is_said_so_once_and_loses_nothing) {
+  at_an_address([](Pair& world) {
     ASSERT_TRUE(world.send_large('a'));
     EXPECT_EQ(world.loop->stats().zero_copy_sends, 1u);
     EXPECT_EQ(world.low.links->stats().zero_copy_ended, 1u);
@@ -68,18 +77,12 @@ TEST(ZeroCopyLinks, a_peer_whose_bytes_are_copied_is_said_so_once_and_loses_noth
     ASSERT_TRUE(world.send_large('c'));
     EXPECT_EQ(world.low.links->stats().zero_copy_ended, 2u);
     EXPECT_EQ(world.log_lines("peer_zero_copy_off"), 1u) << world.log();
-  }).join();
-  if (!possible) GTEST_SKIP() << "needs root and ip(8): no network namespace here";
+  });
 }
 
 // The memory of a send in flight is free when the link is down, not before, and soon.
 TEST(ZeroCopyLinks, a_link_that_closes_with_a_send_on_its_way_lets_go_of_the_memory) {
-  bool possible = false;
-  std::thread([&] {
-    possible = make_address();
-    if (!possible) return;
-    Pair world("10.254.77.1");
-    ASSERT_TRUE(world.connect(world.low, world.high)) << world.log();
+  at_an_address([](Pair& world) {
     std::string text(kLarge, 'a');
     const struct iovec piece = piece_of(text);
     world.low.links->send(NodeId(2), one(Service{.kind = 1}, {&piece, 1}));
@@ -91,8 +94,7 @@ TEST(ZeroCopyLinks, a_link_that_closes_with_a_send_on_its_way_lets_go_of_the_mem
     ASSERT_TRUE(world.send_large('b'));
     for (const Received& received : world.high.handler.received)
       EXPECT_EQ(received.payload.find('!'), std::string::npos);
-  }).join();
-  if (!possible) GTEST_SKIP() << "needs root and ip(8): no network namespace here";
+  });
 }
 
 }  // namespace
