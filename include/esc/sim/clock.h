@@ -21,7 +21,7 @@ class SimClock final : public io::Clock {
  public:
   explicit SimClock(Nanos start = kSecond, WallMs wall_start = 1'700'000'000'000)
       : now_(start), wall_offset_ms_(wall_start - start / kMillisecond) {}
-  ~SimClock();
+  ~SimClock() override;
   SimClock(const SimClock&) = delete;
   SimClock& operator=(const SimClock&) = delete;
 
