@@ -11,10 +11,8 @@
 #include "esc/io/posix_files.h"
 #include "esc/io/uring_loop.h"
 
+namespace esc::io {
 namespace {
-
-using namespace esc;
-using namespace esc::io;
 
 std::unique_ptr<UringLoop> make_loop() {
   auto loop = UringLoop::create({.spin_yield = true});
@@ -122,5 +120,6 @@ void echo_512_bytes_on_one_loop(benchmark::State& state) {
 BENCHMARK(echo_512_bytes_on_one_loop);
 
 }  // namespace
+}  // namespace esc::io
 
 BENCHMARK_MAIN();

@@ -17,9 +17,8 @@
 #include "esc/logfmt/frame.h"
 #include "esc/wal/log.h"
 
+namespace esc {
 namespace {
-
-using namespace esc;
 
 struct FreeBytes {
   void operator()(std::byte* bytes) const { std::free(bytes); }
@@ -166,5 +165,6 @@ void wal_seal_frame(benchmark::State& state) {
 BENCHMARK(wal_seal_frame)->Arg(4)->Arg(16)->Arg(64)->Arg(1024);
 
 }  // namespace
+}  // namespace esc
 
 BENCHMARK_MAIN();

@@ -87,9 +87,9 @@ void append_time(Writer& w, Nanos wall_nanos) {
   const std::time_t seconds = wall_nanos / kSecond;
   std::tm utc{};
   gmtime_r(&seconds, &utc);
-  w.padded(static_cast<std::uint64_t>(utc.tm_year + 1900), 4);
+  w.padded(static_cast<std::uint64_t>(utc.tm_year) + 1900, 4);
   w.byte('-');
-  w.padded(static_cast<std::uint64_t>(utc.tm_mon + 1), 2);
+  w.padded(static_cast<std::uint64_t>(utc.tm_mon) + 1, 2);
   w.byte('-');
   w.padded(static_cast<std::uint64_t>(utc.tm_mday), 2);
   w.byte('T');

@@ -78,8 +78,11 @@ bool LogFile::fits(std::uint64_t frame_bytes, std::uint64_t reserve) const {
 }
 
 bool LogFile::can_write(std::uint32_t frame_bytes) const {
-  return !failed_ && in_flight_ < options_.depth && !hard_state_write_.waiting && !reset_write_.waiting &&
-         frame_bytes <= frame_bytes_max_ && fits(frame_bytes, reserve_bytes_);
+  if (failed_ || in_flight_ == options_.depth || hard_state_write_.waiting || reset_write_.waiting)
+    return false;
+  if (frame_bytes > frame_bytes_max_) return false;
+  frame_waits_for_segment_ = !fits(frame_bytes, reserve_bytes_);
+  return !frame_waits_for_segment_;
 }
 
 void LogFile::write(FrameWrite& frame) {
@@ -157,6 +160,7 @@ void LogFile::append(logfmt::FrameHeader& header, std::byte* bytes, FrameWrite* 
   ESC_ASSERT(in_flight_ < options_.depth);
   const std::uint32_t frame_bytes = logfmt::frame_bytes(header.payload_bytes);
   make_room(frame_bytes);
+  frame_waits_for_segment_ = false;
   Segment& active = live_.back();
   header.cluster_id = identity_.cluster_id;
   header.log_id = identity_.log_id;
@@ -321,7 +325,8 @@ void LogFile::finish(Slot& slot, Errc result) {
 
 Space LogFile::space() const {
   const Segment& active = live_.back();
-  return pool_.starved() && active.room() < active.bytes / 4 ? Space::low : Space::ok;
+  const bool short_of_room = frame_waits_for_segment_ || active.room() < active.bytes / 4;
+  return pool_.starved() && short_of_room ? Space::low : Space::ok;
 }
 
 void LogFile::release_through(Index index) {
@@ -395,7 +400,8 @@ std::uint32_t LogFile::do_work(Nanos now) {
   if (failed_) return refused + (fail_waiting() ? 1U : 0U);
   recycle();
   const Segment& active = live_.back();
-  std::uint32_t work = refused + pool_.do_work(now, active.used_bytes >= active.bytes / 2);
+  const bool next_one_soon = frame_waits_for_segment_ || active.used_bytes >= active.bytes / 2;
+  std::uint32_t work = refused + pool_.do_work(now, next_one_soon);
   if (pool_.failed()) failed_ = true;
   try_control();
   work += write_idle_watermark(now);

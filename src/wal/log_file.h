@@ -155,6 +155,9 @@ class LogFile final : public Log {
   Index covered_commit_;               // highest in a durable frame
   std::uint32_t reads_ = 0;            // reads not answered yet
   EntryRead* refused_ = nullptr;       // of those, the ones without I/O
+  // The last answer of can_write() was no because the rest of the active segment is too small: however
+  // little of it is used, the next one is needed now.
+  mutable bool frame_waits_for_segment_ = false;
   std::uint32_t in_flight_ = 0;
   bool failed_ = false;
   bool delivering_errors_ = false;

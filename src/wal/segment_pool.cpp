@@ -98,7 +98,7 @@ void SegmentPool::submit(Step step, io::DiskOp::Kind kind) {
   disk_.submit(op_);
 }
 
-std::uint32_t SegmentPool::do_work(Nanos now, bool active_half_used) {
+std::uint32_t SegmentPool::do_work(Nanos now, bool next_one_soon) {
   if (failed_) return 0;
   if (op_submitted_) {
     if (!op_done_) return 0;
@@ -111,10 +111,10 @@ std::uint32_t SegmentPool::do_work(Nanos now, bool active_half_used) {
     submit_zeroes();
     return 1;
   }
-  return begin(now, active_half_used) ? 1 : 0;
+  return begin(now, next_one_soon) ? 1 : 0;
 }
 
-bool SegmentPool::begin(Nanos now, bool active_half_used) {
+bool SegmentPool::begin(Nanos now, bool next_one_soon) {
   wake_at_ = 0;
   const std::uint64_t wanted = target(now);
   if (!released_.empty()) {
@@ -133,7 +133,7 @@ bool SegmentPool::begin(Nanos now, bool active_half_used) {
   }
   if (spares_.size() >= wanted || !may_create()) return false;
   // While writes are slow, the checkpoint may release a segment before a new one is needed.
-  const bool urgent = active_half_used || fast_target_ > options_.spares_min || !spares_.empty();
+  const bool urgent = next_one_soon || fast_target_ > options_.spares_min || !spares_.empty();
   if (!urgent) return false;
   if (disk_full_ && now < retry_at_) {
     wake_at_ = retry_at_;

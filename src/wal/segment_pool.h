@@ -47,9 +47,9 @@ class SegmentPool {
   void close_all(io::Files& files);
   void release(const Segment& segment) { released_.push_back(segment); }
 
-  // Advances the background work by at most one operation. `active_half_used`: the segment being
-  // written is half full, time to have a spare. Returns the amount of work done.
-  std::uint32_t do_work(Nanos now, bool active_half_used);
+  // Advances the background work by at most one operation. `next_one_soon`: the segment being
+  // written is half full or too full for the next frame. Returns the amount of work done.
+  std::uint32_t do_work(Nanos now, bool next_one_soon);
   // When do_work has something to do without any completion; 0 = nothing planned.
   [[nodiscard]] Nanos wake_at() const { return wake_at_; }
   // No spare can be made: the disk is full or bytes_max is reached, and nothing is being recycled.
@@ -83,7 +83,7 @@ class SegmentPool {
   };
 
   static void on_done(io::DiskOp& op);
-  bool begin(Nanos now, bool active_half_used);
+  bool begin(Nanos now, bool next_one_soon);
   [[nodiscard]] bool may_create() const;
   void begin_create();
   void begin_recycle();

@@ -207,6 +207,41 @@ TEST(Log, the_largest_frame_fits_any_segment) {
   EXPECT_EQ(w.recovered.size(), 12U);
 }
 
+TEST(Log, a_frame_that_the_rest_of_a_segment_cannot_hold_gets_a_new_one_although_half_of_it_is_unused) {
+  Options options = World::small_options();
+  options.initial_segment_bytes = options.segment_bytes = 64 * kKiB;
+  options.bytes_max = 128 * kKiB;
+  World w(18, options);
+  ASSERT_TRUE(w.open());
+  w.append_and_drain(1, 45 * kKiB);
+  w.append_and_drain(1, 16 * kKiB);
+  w.log.reset();
+  w.options.bytes_max = 2 * kMiB;
+  ASSERT_TRUE(w.open()) << "now it may have spares, and is in no hurry to";
+  w.turn_for(kSecond);
+  EXPECT_FALSE(w.log->can_write(32 * kKiB)) << "or the sizes of this test mean nothing";
+  w.turn_for(kSecond);
+  EXPECT_TRUE(w.log->can_write(32 * kKiB));
+}
+
+TEST(Log, space_is_low_when_the_frame_that_waits_fits_neither_the_segment_nor_the_disk) {
+  Options options = World::small_options();
+  options.initial_segment_bytes = options.segment_bytes = 64 * kKiB;
+  options.bytes_max = 128 * kKiB;
+  World w(19, options);
+  ASSERT_TRUE(w.open());
+  w.append_and_drain(1, 45 * kKiB);
+  w.append_and_drain(1, 16 * kKiB);
+  w.turn_for(kSecond);
+  EXPECT_EQ(w.log->space(), Space::ok) << "a small frame fits";
+  EXPECT_FALSE(w.log->can_write(32 * kKiB));
+  EXPECT_EQ(w.log->space(), Space::low) << "only a checkpoint can help";
+  w.log->release_through(Index{1});
+  w.turn_for(kSecond);
+  EXPECT_TRUE(w.log->can_write(32 * kKiB));
+  EXPECT_EQ(w.log->space(), Space::ok);
+}
+
 TEST(Log, superseded_entries_are_replayed_in_the_order_of_writing) {
   World w(16);
   ASSERT_TRUE(w.open());
