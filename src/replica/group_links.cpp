@@ -164,6 +164,21 @@ bool Group::room_for(ByteView entries, std::uint32_t count) {
   return spacious();
 }
 
+// Of a message whose entries find no room. What they follow may be what fills the memory: to know that it
+// equals the leader's log is to commit it, and only that makes room.
+void Group::take_head(const raft::Message& message) {
+  const auto& append = std::get<raft::AppendEntries>(message.payload);
+  if (std::min(append.commit, append.prev_index) <= core_->commit_index()) return;
+  raft::Message head = message;
+  auto& without_entries = std::get<raft::AppendEntries>(head.payload);
+  without_entries.count = 0;
+  without_entries.bytes = 0;
+  without_entries.configuration.reset();
+  tick(env_.clock.now());
+  core_->message(head, effects_);
+  handle_effects({});
+}
+
 void Group::on_message(const raft::Message& message, ByteView payload) {
   if (failed_ || shutting_down_ || !membership_->admits(message)) return;
   const auto* append = std::get_if<raft::AppendEntries>(&message.payload);
@@ -174,7 +189,7 @@ void Group::on_message(const raft::Message& message, ByteView payload) {
     }
     if (append->count > 0 && !room_for(payload, append->count)) {
       ++stats_.appends_dropped;
-      return;
+      return take_head(message);
     }
   }
   tick(env_.clock.now());

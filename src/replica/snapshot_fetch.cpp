@@ -64,7 +64,12 @@ std::uint32_t SnapshotFetch::do_work(Nanos now) {
       if (!group_.all_applied() || !group_.checkpointer_->idle() || group_.resetting_ ||
           group_.repair_->reading() || !files_are_idle())
         return 0;
-      begin_records();
+      // Meanwhile the log may have come after all, from who leads now.
+      if (checkpoint_.applied <= group_.commit_) {
+        give_up("the log here has caught up with its checkpoint");
+      } else {
+        begin_records();
+      }
       return 1;
     case Phase::records:
       if (waiting_ || appending_ || now < not_before_) return 0;

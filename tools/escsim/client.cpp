@@ -72,7 +72,7 @@ KafkaLink* Client::leader_link(std::int32_t partition) {
 void Client::ask_metadata() {
   if (asking_ || loop_->now() < ask_at_) return;
   asking_ = true;
-  const wire::MetadataRequest::Topic topics[] = {{.topic_id = {}, .name = kTopic}};
+  const wire::MetadataRequest::Topic topics[] = {{.topic_id = {}, .name = topic_}};
   wire::MetadataRequest request;
   request.topics = wire::Array<wire::MetadataRequest::Topic>(topics);
   request.allow_auto_topic_creation = false;

@@ -47,6 +47,7 @@ class Client {
   [[nodiscard]] KafkaLink* link_to(std::int32_t node);
 
   World& world_;
+  std::string_view topic_ = kTopic;
   const std::string name_;
   Prng prng_;
   sim::HostClock host_clock_;

@@ -218,9 +218,11 @@ bool parse_entry(const std::string& line, FarmOptions& farm) {
   std::string word;
   while (words >> word) {
     if (word == "plain") {
-      farm.simulation.plain = true;
+      farm.simulation.age = Age::plain;
     } else if (word == "sound") {
-      farm.simulation.sound = true;
+      farm.simulation.age = Age::sound;
+    } else if (word == "steady") {
+      farm.simulation.age = Age::steady;
     } else if (word.starts_with("nodes=") && word.size() == 7 && word[6] >= '1' && word[6] <= '5') {
       farm.simulation.nodes = static_cast<std::uint32_t>(word[6] - '0');
     } else {

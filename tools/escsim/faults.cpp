@@ -263,6 +263,7 @@ void Faults::replace() {
   Host* const host = victim();
   if (host == nullptr || !whole()) return;
   host->crash(sim::CrashKind::power);
+  if (host->running()) return;  // in the middle of recovery, which has yet to unwind
   host->replace_disk();
 }
 
@@ -271,6 +272,7 @@ void Faults::rot() {
   Host* const host = victim();
   if (host == nullptr || !whole()) return;
   host->crash(sim::CrashKind::power);  // what is not stable could still turn into something older
+  if (host->running()) return;         // as above
   host->rot();
   later(prng_.between(100, 3000) * kMillisecond, &Faults::calm, *host);
 }

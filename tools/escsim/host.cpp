@@ -387,12 +387,31 @@ void Host::observe_files() {
       const std::string parent =
           fmt::format("{}/group-{}/partitions", directory_of(number_), group->id().value());
       for (const replica::Partition* partition : group->partitions()) {
-        const std::string directory =
-            fmt::format("{}/{}-{}-{}", parent, partition->id().value(), kTopic, partition->identity().index);
+        const std::string directory = fmt::format("{}/{}-{}-{}", parent, partition->id().value(),
+                                                  partition->identity().topic, partition->identity().index);
         observe_segments(directory, *partition);
       }
     }
   }
+}
+
+std::string Host::leftover() const {
+  for (const auto& shard : shards_) {
+    for (const auto& group : shard->groups()) {
+      const std::string parent =
+          fmt::format("{}/group-{}/partitions", directory_of(number_), group->id().value());
+      std::vector<io::DirectoryEntry> entries;
+      if (files_.list(parent, entries) != 0) continue;
+      for (const io::DirectoryEntry& entry : entries) {
+        const PartitionId id(static_cast<std::uint32_t>(std::stoul(entry.name)));
+        std::vector<io::DirectoryEntry> files;  // the directory itself stays
+        if (group->find(id) == nullptr && files_.list(parent + "/" + entry.name, files) == 0 &&
+            !files.empty())
+          return parent + "/" + entry.name + "/" + files.front().name;
+      }
+    }
+  }
+  return {};
 }
 
 void Host::observe_segments(const std::string& directory, const replica::Partition& partition) {
@@ -419,7 +438,7 @@ void Host::observe_segments(const std::string& directory, const replica::Partiti
       if (next >= 0 && batch->base_offset() != next)
         return world_.model.fail(
             fmt::format("{}/{}: offset {} follows {}", directory, name, batch->base_offset(), next - 1));
-      world_.model.committed_batch(partition.identity().index, *batch, name_ + " (files)");
+      world_.model.committed_batch(world_.model.number_of(partition.identity()), *batch, name_ + " (files)");
       next = batch->next_offset();
     }
   }
@@ -477,6 +496,7 @@ void Host::observe_partition(replica::Group& group, replica::Partition& partitio
         fmt::format("{}: the high watermark of partition {} went back", name_, partition.identity().index));
     return;
   }
+  const std::int32_t number = world_.model.number_of(partition.identity());
   while (at < end) {
     if (!group.in_tail(partition, at)) {
       // Recovered into the files already.
@@ -486,8 +506,7 @@ void Host::observe_partition(replica::Group& group, replica::Partition& partitio
     const auto read = group.read_tail(partition, at, read_buffer_);
     if (read.bytes == 0) break;
     wire::BatchIterator batches(ByteView(read_buffer_).first(read.bytes));
-    while (const auto batch = batches.next())
-      world_.model.committed_batch(partition.identity().index, *batch, name_);
+    while (const auto batch = batches.next()) world_.model.committed_batch(number, *batch, name_);
     at = read.next;
   }
 }

@@ -21,13 +21,13 @@
 #include "model.h"
 #include "plants.h"
 #include "scenario.h"
+#include "topics.h"
 #include "trace.h"
 
 namespace esc::escsim {
 
 inline constexpr std::uint16_t kKafkaPort = 9092;
 inline constexpr std::uint16_t kPeerPort = 9192;
-inline constexpr std::string_view kTopic = "events";
 
 // When a fault would hurt most.
 enum class Moment : std::uint8_t { elected, truncated };
@@ -105,6 +105,8 @@ class Host {
   void observe();
   // Shows the model what the segment files hold, byte for byte: at the end, when nothing is written any more.
   void observe_files();
+  // A directory of a partition that is no more, as long as there is one.
+  [[nodiscard]] std::string leftover() const;
   // For the report of a stuck phase.
   [[nodiscard]] std::string state() const;
   [[nodiscard]] sim::FileSystem& files() { return files_; }

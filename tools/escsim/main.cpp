@@ -76,8 +76,12 @@ int run(int argc, char** argv) {
   app.add_flag("--check-plants", options.check_plants, "Show that every planted bug is found");
   app.add_option("--stop-after", options.farm.seconds_max,
                  "Real seconds, after which no further seed is begun");
-  app.add_flag("--sound", options.farm.simulation.sound, "Without bit flips, as the seeds before those");
-  app.add_flag("--plain", options.farm.simulation.plain, "Without ambushes, as the first regression seeds");
+  const auto age = [&](const char* flag, Age value, const char* what) {
+    app.add_flag_callback(flag, [&options, value] { options.farm.simulation.age = value; }, what);
+  };
+  age("--plain", Age::plain, "Without ambushes, as the first regression seeds");
+  age("--sound", Age::sound, "Without bit flips, as the seeds before those");
+  age("--steady", Age::steady, "Without topics that come and go, as the seeds before those");
   app.add_flag("--once", options.farm.once, "Do not run every seed twice");
   app.add_flag("--keep-going", options.farm.keep_going, "Do not stop at the first failing seed");
   app.add_flag("--logs", options.logs, "With --seed: the nodes' own log lines on standard error");

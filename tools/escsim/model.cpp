@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "esc/base/crc32c.h"
+#include "topics.h"
 
 namespace esc::escsim {
 
@@ -163,29 +164,94 @@ void Model::offset_read(std::int32_t partition, std::int64_t offset, std::int64_
                    floor, offset));
 }
 
+void Model::check_partition(std::int32_t partition, std::int64_t end) {
+  const auto known = partitions_.find(partition);
+  if (known == partitions_.end()) return;
+  std::int64_t next = 0;
+  for (const auto& [base, batch] : known->second) {
+    if (base != next)
+      return fail(fmt::format("partition {}: offsets {}..{} are missing", partition, next, base - 1));
+    next = batch.last + 1;
+  }
+  if (next > end)
+    fail(fmt::format("partition {}: offsets {}..{} were committed and are lost", partition, end, next - 1));
+}
+
 void Model::check_final(const std::vector<std::int64_t>& ends) {
   if (failed()) return;
   for (const auto& [number, place] : acknowledged_) {
     const auto index = static_cast<std::size_t>(place.partition);
-    if (index >= ends.size() || place.offset >= ends[index]) {
+    if (place.partition < kPartitionsPerTopic && (index >= ends.size() || place.offset >= ends[index])) {
       return fail(
           fmt::format("record {} was acknowledged at partition {} offset {}, and is lost: the log ends at {}",
                       number, place.partition, place.offset, index < ends.size() ? ends[index] : 0));
     }
   }
-  for (const auto& [partition, batches] : partitions_) {
-    std::int64_t next = 0;
-    for (const auto& [base, batch] : batches) {
-      if (base != next)
-        return fail(fmt::format("partition {}: offsets {}..{} are missing", partition, next, base - 1));
-      next = batch.last + 1;
+  for (std::size_t index = 0; index < ends.size(); ++index)
+    check_partition(static_cast<std::int32_t>(index), ends[index]);
+}
+
+// --- the topic that comes and goes ---
+
+std::int32_t Model::number_of(const replica::PartitionIdentity& partition) {
+  const auto [owner, fresh] = owners_of_ids_.emplace(partition.id, partition.topic_id);
+  if (!fresh && owner->second != partition.topic_id)
+    fail(fmt::format("partition id {} is used for two topics", partition.id.value()));
+  if (partition.topic != kPassingTopic) return partition.index;
+  const auto next = static_cast<std::int32_t>(passing_.size() + 1) * kPartitionsPerTopic;
+  return passing_.emplace(partition.topic_id, next).first->second + partition.index;
+}
+
+void Model::created(const replica::TopicId& topic) {
+  if (!created_.emplace(topic, true).second) fail("a topic was created under the id of an earlier one");
+}
+
+void Model::acknowledged_passing(std::int32_t index, std::int64_t base_offset,
+                                 const std::vector<std::uint64_t>& numbers) {
+  for (std::size_t i = 0; i < numbers.size(); ++i) {
+    const auto found = places_.find(numbers[i]);
+    const std::int64_t offset = base_offset + static_cast<std::int64_t>(i);
+    if (found == places_.end() || found->second.partition < kPartitionsPerTopic ||
+        found->second.partition % kPartitionsPerTopic != index || found->second.offset != offset) {
+      return fail(fmt::format(
+          "record {} was acknowledged at offset {} of partition {} of the passing topic, and is not there",
+          numbers[i], offset, index));
     }
-    const auto index = static_cast<std::size_t>(partition);
-    if (index < ends.size() && next > ends[index]) {
-      return fail(fmt::format("partition {}: offsets {}..{} were committed and are lost", partition,
-                              ends[index], next - 1));
-    }
+    acknowledged(found->second.partition, offset, numbers[i]);
   }
+}
+
+void Model::fetched_passing(const std::optional<replica::TopicId>& live, std::int32_t index,
+                            const wire::BatchView& batch) {
+  if (live) {
+    const auto known = passing_.find(*live);
+    if (known == passing_.end()) return fail("a topic is served that no node has shown");
+    return add(known->second + index, batch, "a consumer of the passing topic");
+  }
+  std::vector<std::uint64_t> numbers;
+  if (!read_numbers(batch, numbers)) return fail("a damaged batch of the passing topic is served");
+  const auto found = places_.find(numbers.front());
+  if (found == places_.end()) return;  // committed while its node started: the files show it
+  if (found->second.partition < kPartitionsPerTopic || found->second.partition % kPartitionsPerTopic != index)
+    return fail(
+        fmt::format("record {} is served in partition {} of the passing topic", numbers.front(), index));
+  add(found->second.partition, batch, "a consumer of the passing topic");
+}
+
+void Model::check_passing(const std::optional<replica::TopicId>& live,
+                          const std::vector<std::int64_t>& ends) {
+  if (failed() || !live) return;
+  const auto known = passing_.find(*live);
+  if (known == passing_.end()) return fail("the passing topic is there, and no node has a partition of it");
+  for (const auto& [number, place] : acknowledged_) {
+    const std::int32_t index = place.partition - known->second;
+    if (index < 0 || index >= kPartitionsPerTopic) continue;
+    if (place.offset >= ends[static_cast<std::size_t>(index)])
+      return fail(fmt::format("record {} was acknowledged at offset {} of the passing topic, and is lost",
+                              number, place.offset));
+  }
+  for (std::size_t index = 0; index < ends.size(); ++index)
+    check_partition(known->second + static_cast<std::int32_t>(index), ends[index]);
 }
 
 }  // namespace esc::escsim

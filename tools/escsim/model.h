@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -12,13 +13,20 @@
 #include "esc/base/bytes.h"
 #include "esc/base/ids.h"
 #include "esc/raft/term_runs.h"
+#include "esc/replica/partition.h"
 #include "esc/wire/record_batch.h"
 
 namespace esc::escsim {
 
+// The model numbers partitions: those of the topic that stays by their index, those of every life of the
+// topic that comes and goes from the next multiple of this on.
+inline constexpr std::int32_t kPartitionsPerTopic = 16;
+
 class Model {
  public:
   // --- what nodes show ---
+  // The partition's number.
+  [[nodiscard]] std::int32_t number_of(const replica::PartitionIdentity& partition);
   // `boot`: of the node; a node that restarts does not lead in the same term again.
   void leader(GroupId group, Term term, NodeId node, std::uint64_t boot);
   // A new leader's log has what was committed in earlier terms.
@@ -36,6 +44,17 @@ class Model {
   void acknowledged_event(std::int32_t partition, std::uint64_t number);
   // A batch that a consumer fetched while it expected `offset`.
   void fetched(std::int32_t partition, const wire::BatchView& batch);
+
+  // --- what the client of the topic that comes and goes learns; partitions by their index ---
+  void created(const replica::TopicId& topic);
+  void acknowledged_passing(std::int32_t index, std::int64_t base_offset,
+                            const std::vector<std::uint64_t>& numbers);
+  // A batch of any life of the topic, or of that of `live`.
+  void fetched_passing(const std::optional<replica::TopicId>& live, std::int32_t index,
+                       const wire::BatchView& batch);
+  // The topic that there is in the end, if any, was read up to these offsets: it begins at 0, and what was
+  // acknowledged in it is there.
+  void check_passing(const std::optional<replica::TopicId>& live, const std::vector<std::int64_t>& ends);
 
   // --- what members of the consumer group learn ---
   // An assignment was handed out.
@@ -75,6 +94,7 @@ class Model {
   };
   [[nodiscard]] bool read_numbers(const wire::BatchView& batch, std::vector<std::uint64_t>& numbers);
   void add(std::int32_t partition, const wire::BatchView& batch, const std::string& who);
+  void check_partition(std::int32_t partition, std::int64_t end);
 
   std::string failure_;
   struct Entry {
@@ -85,6 +105,9 @@ class Model {
   std::map<std::pair<GroupId, Term>, std::pair<NodeId, std::uint64_t>> leaders_;
   std::map<GroupId, std::vector<Entry>> entries_;  // by index
   std::map<std::int32_t, Batches> partitions_;
+  std::map<replica::TopicId, std::int32_t> passing_;  // the number of the topic's first partition
+  std::map<PartitionId, replica::TopicId> owners_of_ids_;
+  std::map<replica::TopicId, bool> created_;
   std::unordered_map<std::uint64_t, Fate> sent_;     // never iterated
   std::unordered_map<std::uint64_t, Place> places_;  // of committed records; never iterated
   std::map<std::int64_t, std::string> producer_ids_;

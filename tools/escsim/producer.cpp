@@ -49,7 +49,7 @@ Sender::Batch Sender::make_batch(std::uint64_t& next_number, const wire::BatchOp
 void Sender::send(std::int32_t partition, ByteView batch, KafkaLink::Answer answer) {
   const wire::ProduceRequest::Partition partitions[] = {
       {.index = partition, .records = wire::NullableBytes(batch)}};
-  const wire::ProduceRequest::Topic topics[] = {{.name = kTopic, .partition_data = partitions}};
+  const wire::ProduceRequest::Topic topics[] = {{.name = topic_, .partition_data = partitions}};
   wire::ProduceRequest request;
   request.acks = kAllReplicas;
   request.timeout_ms = 1000;

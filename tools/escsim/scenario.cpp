@@ -119,7 +119,9 @@ void bound_work(Scenario& s, Prng prng) {
 
 }  // namespace
 
-Scenario make_scenario(std::uint64_t seed, std::uint32_t nodes, bool plain, bool sound) {
+Scenario make_scenario(std::uint64_t seed, std::uint32_t nodes, Age age) {
+  const bool plain = age == Age::plain;
+  const bool sound = age == Age::sound;
   Prng prng = Prng(seed).fork(1);
   Scenario s;
   const std::uint64_t draw = prng.below(16);
@@ -153,6 +155,8 @@ Scenario make_scenario(std::uint64_t seed, std::uint32_t nodes, bool plain, bool
   if (plain || sound) return s;
   s.nodes_change = choose_operator(s, Prng(seed).fork(13));
   bound_work(s, Prng(seed).fork(14));
+  if (age == Age::steady) return s;
+  s.topic_changes = Prng(seed).fork(15).chance(1, 4);
   return s;
 }
 
@@ -166,7 +170,7 @@ std::string Scenario::describe() const {
       "disk_max={}us gap=1/{} drift={}ppm "
       "chaos={}ms | every ms: crash={} power={} stop={} pause={} partition={} reset={} stall={} eio={} "
       "full={} "
-      "rot={} wall={} fuse={} replace={} down_max={} ambush=1/{}:{}ms operator={}",
+      "rot={} wall={} fuse={} replace={} down_max={} ambush=1/{}:{}ms operator={} topics={}",
       nodes, cores, groups, partitions, producers, idempotent_producers, event_producers, group_members,
       frame_bytes_max, wal_segment_bytes, wal_depth, segment_bytes, ms(checkpoint_interval), checkpoint_bytes,
       retain_bytes, ms(rebalance_after), batch_events_max, ms(batch_delay),
@@ -174,7 +178,7 @@ std::string Scenario::describe() const {
       loop.disk.max / kMicrosecond, loop.gap_one_in, drift_ppm_max, ms(chaos_time), ms(crash_every),
       ms(power_every), ms(stop_every), ms(pause_every), ms(partition_every), ms(reset_every), ms(stall_every),
       ms(eio_every), ms(full_every), ms(rot_every), ms(wall_every), ms(fuse_every), ms(replace_every),
-      down_max, ambush_one_in, ms(ambush_delay_max), nodes_change);
+      down_max, ambush_one_in, ms(ambush_delay_max), nodes_change, topic_changes);
 }
 
 }  // namespace esc::escsim

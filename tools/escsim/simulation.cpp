@@ -11,6 +11,7 @@
 #include "group_member.h"
 #include "host.h"
 #include "node_operator.h"
+#include "tenant.h"
 
 namespace esc::escsim {
 namespace {
@@ -49,6 +50,7 @@ class Simulation {
   [[nodiscard]] std::string unhealthy() const;
   [[nodiscard]] std::uint64_t commits() const;  // of the group
   [[nodiscard]] std::string converged() const;
+  [[nodiscard]] std::string passing_topic() const;
 
   SimulationOptions options_;
   Scenario scenario_;
@@ -66,14 +68,16 @@ class Simulation {
   std::vector<std::unique_ptr<Consumer>> consumers_;
   std::vector<std::unique_ptr<GroupMember>> members_;
   std::unique_ptr<NodeOperator> operator_;  // may be null
+  std::unique_ptr<Tenant> tenant_;          // likewise
   Phase phase_ = Phase::chaos;
   Nanos phase_end_ = 0;
   std::vector<std::uint64_t> acknowledged_at_heal_;
   std::uint64_t commits_at_heal_ = 0;
+  std::uint64_t changes_at_heal_ = 0;
 };
 
 Scenario scenario_of(const SimulationOptions& options) {
-  Scenario scenario = make_scenario(options.seed, options.nodes, options.plain, options.sound);
+  Scenario scenario = make_scenario(options.seed, options.nodes, options.age);
   if (options.chaos_time > 0) scenario.chaos_time = options.chaos_time;
   return scenario;
 }
@@ -124,6 +128,9 @@ Simulation::Simulation(const SimulationOptions& options)
   }
   if (scenario_.nodes_change)
     operator_ = std::make_unique<NodeOperator>(world_, host, "operator", prng_.fork(host));
+  ++host;
+  if (scenario_.topic_changes)
+    tenant_ = std::make_unique<Tenant>(world_, host, "tenant", prng_.fork(host), 900'000'000ull);
 }
 
 void Simulation::enter(Phase phase, Nanos limit) {
@@ -143,6 +150,7 @@ void Simulation::tick() {
     for (const auto& producer : producers_) trace_.note("stuck", "{}", producer->state());
     for (const auto& consumer : consumers_) trace_.note("stuck", "{}", consumer->state());
     for (const auto& member : members_) trace_.note("stuck", "{}", member->state());
+    if (tenant_ != nullptr) trace_.note("stuck", "{}", tenant_->state());
     model_.fail(fmt::format("no progress: phase '{}' did not end in {} s{}{}", to_string(phase_),
                             scenario_.heal_time / kSecond, why.empty() ? "" : ": ", why));
   }
@@ -155,16 +163,19 @@ bool Simulation::phase_complete() {
     case Phase::heal: {
       if (!admin_.quiet() || !unhealthy().empty()) return false;
       if (operator_ != nullptr && !operator_->quiet()) return false;
+      if (tenant_ != nullptr && tenant_->changes() <= changes_at_heal_) return false;
       for (std::size_t i = 0; i < producers_.size(); ++i)
         if (producers_[i]->acknowledged() <= acknowledged_at_heal_[i]) return false;
       return members_.empty() || commits() > commits_at_heal_;
     }
     case Phase::quiet:
       return std::ranges::all_of(producers_, [](const auto& p) { return p->quiet(); }) &&
-             std::ranges::all_of(members_, [](const auto& m) { return m->quiet(); }) && converged().empty();
+             std::ranges::all_of(members_, [](const auto& m) { return m->quiet(); }) &&
+             (tenant_ == nullptr || tenant_->quiet()) && converged().empty();
     case Phase::audit:
       return std::ranges::all_of(consumers_, [](const auto& c) { return c->at_end(); }) &&
-             std::ranges::all_of(members_, [](const auto& m) { return m->audited(); }) && converged().empty();
+             std::ranges::all_of(members_, [](const auto& m) { return m->audited(); }) &&
+             (tenant_ == nullptr || tenant_->audited()) && converged().empty();
     case Phase::done: return false;
   }
   return false;
@@ -177,18 +188,22 @@ void Simulation::advance() {
       if (operator_ != nullptr) operator_->stop();
       for (const auto& producer : producers_) acknowledged_at_heal_.push_back(producer->acknowledged());
       commits_at_heal_ = commits();
+      if (tenant_ != nullptr) changes_at_heal_ = tenant_->changes();
       return enter(Phase::heal, scenario_.heal_time);
     case Phase::heal:
       for (const auto& producer : producers_) producer->stop();
       for (const auto& member : members_) member->stop();
+      if (tenant_ != nullptr) tenant_->stop();
       return enter(Phase::quiet, scenario_.heal_time);
     case Phase::quiet:
       for (const auto& consumer : consumers_) consumer->rewind();
       for (const auto& member : members_) member->begin_audit();
+      if (tenant_ != nullptr) tenant_->begin_audit();
       return enter(Phase::audit, scenario_.heal_time);
     case Phase::audit:
       for (const auto& host : hosts_) host->observe_files();
       for (const auto& consumer : consumers_) model_.check_final(consumer->positions());
+      if (tenant_ != nullptr) tenant_->report();
       return enter(Phase::done, scenario_.heal_time);
     case Phase::done: return;
   }
@@ -236,7 +251,27 @@ std::string Simulation::converged() const {
       }
     }
   }
+  if (tenant_ == nullptr) return {};
+  if (std::string why = passing_topic(); !why.empty()) return why;
+  for (const auto& host : hosts_)
+    if (const std::string left = host->leftover(); !left.empty()) return left + " is not deleted";
   return {};
+}
+
+// Why it is neither there as a whole nor gone as a whole, or nothing. Replicas are equal.
+std::string Simulation::passing_topic() const {
+  std::int32_t partitions = 0;
+  std::optional<replica::TopicId> id;
+  for (std::uint32_t group = 0; group < scenario_.groups; ++group) {
+    for (const replica::Partition* partition : hosts_[0]->group(GroupId(group))->partitions()) {
+      if (partition->identity().topic != kPassingTopic) continue;
+      if (id && *id != partition->identity().topic_id) return "partitions of a deleted topic are still there";
+      id = partition->identity().topic_id;
+      ++partitions;
+    }
+  }
+  if (partitions == 0 || partitions == kPassingPartitions) return {};
+  return fmt::format("{} of {} partitions of the passing topic are there", partitions, kPassingPartitions);
 }
 
 SimulationReport Simulation::run() {
@@ -247,6 +282,7 @@ SimulationReport Simulation::run() {
   for (const auto& producer : producers_) producer->start();
   for (const auto& member : members_) member->start();
   if (operator_ != nullptr) operator_->start();
+  if (tenant_ != nullptr) tenant_->start();
   faults_.begin();
   tick();
   while (phase_ != Phase::done && !model_.failed()) clock_.step();

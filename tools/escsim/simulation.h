@@ -17,10 +17,9 @@ struct SimulationOptions {
   std::uint32_t nodes = 0;  // 0: the seed decides
   const Plant* plant = nullptr;
   Nanos chaos_time = 0;  // 0: the seed decides
-  bool plain = false;    // see make_scenario()
-  bool sound = false;    // no bit flips
-  bool print = false;    // the trace, on stdout
-  bool logs = false;     // the nodes' own log lines, on stderr
+  Age age = Age::newest;
+  bool print = false;  // the trace, on stdout
+  bool logs = false;   // the nodes' own log lines, on stderr
 };
 
 struct SimulationReport {

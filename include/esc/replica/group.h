@@ -373,6 +373,7 @@ class Group final : private peer::LinkHandler {
   [[nodiscard]] std::uint32_t message_bytes_max() const;
   [[nodiscard]] PeerSender* sender(NodeId peer);
   [[nodiscard]] bool room_for(ByteView entries, std::uint32_t count);
+  void take_head(const raft::Message& message);
   std::uint32_t flush_senders(Nanos now);
   void drop_slow_link(Nanos now);
   void rebalance(Nanos now);
