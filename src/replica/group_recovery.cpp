@@ -1,6 +1,7 @@
 // Recovery: the checkpoint, then every later frame of the WAL through the same ring and state machine that
 // the live path uses.
 #include <algorithm>
+#include <charconv>
 #include <cstring>
 
 #include "admission.h"
@@ -15,6 +16,28 @@
 #include "repair.h"
 
 namespace esc::replica {
+namespace {
+
+// Who ended between the checkpoint that no longer names a deleted partition and the removal of its files, or
+// lost their removal with the power, still has them. What cannot be removed costs space only, until the next
+// start.
+template <class F>
+void remove_deleted_files(io::Files& files, const std::string& parent, F&& is_deleted) {
+  const auto directories = files.list(parent);
+  if (!directories) return;
+  for (const io::DirectoryEntry& directory : *directories) {
+    std::uint32_t id = 0;  // names begin with it
+    const std::string& name = directory.name;
+    const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), id);
+    if (error != std::errc() || !directory.is_directory || !is_deleted(PartitionId(id))) continue;
+    const auto left = files.list(parent + "/" + name);
+    if (!left) continue;
+    for (const io::DirectoryEntry& file : *left)
+      if (!file.is_directory) static_cast<void>(files.remove(parent + "/" + name + "/" + file.name));
+  }
+}
+
+}  // namespace
 
 struct Group::Replay {
   const std::function<void()>& pump;
@@ -188,6 +211,10 @@ Status Group::recover(const std::function<void()>& pump) {
   const bool all = options_.replica_plant == Plant::replay_applies_uncommitted;
   const Index committed = all ? replay.last_index : std::min(report.commit, replay.last_index);
   if (Status status = commit_replayed(committed); !status) return status;
+  remove_deleted_files(env_.files, options_.data_directory + "/partitions", [this](PartitionId id) {
+    const auto same = [id](const auto& partition) { return partition->id() == id; };
+    return id <= partition_max_ && find(id) == nullptr && std::ranges::none_of(graveyard_, same);
+  });
   // A sole voter begins a term. Others may have given their last room to another's first entry.
   reclaim(ring_.frame_bytes_max());
   while (options_.peers.empty() && !has_room_to_lead()) {
