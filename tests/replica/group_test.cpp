@@ -643,9 +643,10 @@ TEST(Group, files_of_a_deleted_partition_that_a_power_cut_brings_back_are_remove
   for (const PartitionId id : {PartitionId(1), PartitionId(2)})
     ASSERT_NO_FATAL_FAILURE(world.append_eventually(id, 1, 2000));
   ASSERT_TRUE(world.turn_until([&] { return world.all_acknowledged(); }));
+  world.turn_for(kSecond);  // the records get to the files
   ASSERT_EQ(world.propose_delete(PartitionId(1)), Errc::ok);
   ASSERT_TRUE(world.turn_until([&] { return world.models[PartitionId(1)].deleted; }));
-  world.turn_for(2 * kSecond);  // a checkpoint, then the files are removed
+  world.turn_for(kSecond);  // a checkpoint, then the files are removed
   const auto files_of = [&](const char* partition) {
     return world.files.list("/data/partitions/" + std::string(partition)).value().size();
   };
