@@ -8,6 +8,7 @@
 #include "apply_op.h"
 #include "checkpoint_format.h"
 #include "checkpointer.h"
+#include "esc/replica/forced_seat.h"
 #include "esc/replica/group.h"
 #include "esc/wire/record_batch.h"
 #include "incarnation_file.h"
@@ -16,29 +17,6 @@
 #include "repair.h"
 
 namespace esc::replica {
-namespace {
-
-// Who ended between the checkpoint that no longer names a deleted partition and the removal of its files, or
-// lost their removal with the power, still has them. What cannot be removed costs space only, until the next
-// start.
-template <class F>
-void remove_deleted_files(io::Files& files, const std::string& parent, F&& is_deleted) {
-  const auto directories = files.list(parent);
-  if (!directories) return;
-  for (const io::DirectoryEntry& directory : *directories) {
-    std::uint32_t id = 0;  // names begin with it
-    const std::string& name = directory.name;
-    const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), id);
-    if (error != std::errc() || !directory.is_directory || !is_deleted(PartitionId(id))) continue;
-    const auto left = files.list(parent + "/" + name);
-    if (!left) continue;
-    for (const io::DirectoryEntry& file : *left)
-      if (!file.is_directory) static_cast<void>(files.remove(parent + "/" + name + "/" + file.name));
-  }
-}
-
-}  // namespace
-
 struct Group::Replay {
   const std::function<void()>& pump;
   Index checkpointed;
@@ -54,7 +32,9 @@ Result<std::unique_ptr<Group>> Group::open(io::Env env, obs::LogSource log, cons
     return std::unexpected(std::move(status.error()));
   std::unique_ptr<Group> group(new Group(env, log, options, listener));
   Status status = group->recover(pump);
-  if (!status && status.error().code == Errc::corruption && options.members.voters.size() > 2) {
+  // Who is to go on without the others has nobody to learn from.
+  if (!status && status.error().code == Errc::corruption && options.members.voters.size() > 2 &&
+      !seat_is_wanted(env.files, options.data_directory)) {
     // Peers have what is damaged here. What has been replayed so far has gone up to the floors above: they
     // begin anew, too, and then nothing of it is left.
     if (Status marked = mark_damaged(env.files, options.data_directory, status.error().message); !marked) {
@@ -155,7 +135,16 @@ void Group::restore_core(const wal::RecoveryReport& report, const Checkpoint& ch
   restored.applied = commit_;
   restored.configuration =
       checkpoint.configuration.voters.empty() ? initial_members() : checkpoint.configuration;
-  restored.configurations = replay.configurations;
+  std::span<const raft::ConfigurationEntry> configurations = replay.configurations;
+  if (const Seat seat = membership_ != nullptr ? membership_->seat() : Seat();
+      seat.state == Seat::State::taken) {
+    // Members that the log named before count no more.
+    while (!configurations.empty() && configurations.front().index <= seat.through)
+      configurations = configurations.subspan(1);
+    if (checkpoint.applied <= seat.through) restored.configuration = membership_->base();
+    if (restored.hard_state.term < seat.term) restored.hard_state = {seat.term, NodeId(0)};
+  }
+  restored.configurations = configurations;
   make_core(restored);
 }
 
@@ -211,17 +200,16 @@ Status Group::recover(const std::function<void()>& pump) {
   const bool all = options_.replica_plant == Plant::replay_applies_uncommitted;
   const Index committed = all ? replay.last_index : std::min(report.commit, replay.last_index);
   if (Status status = commit_replayed(committed); !status) return status;
-  remove_deleted_files(env_.files, options_.data_directory + "/partitions", [this](PartitionId id) {
-    const auto same = [id](const auto& partition) { return partition->id() == id; };
-    return id <= partition_max_ && find(id) == nullptr && std::ranges::none_of(graveyard_, same);
-  });
+  if (Status status = open_membership(report, checkpoint, replay); !status) return status;
   // A sole voter begins a term. Others may have given their last room to another's first entry.
+  const bool alone = options_.peers.empty() || (membership_->seat().state == Seat::State::taken &&
+                                                membership_->seat().through == replay.last_index);
   reclaim(ring_.frame_bytes_max());
-  while (options_.peers.empty() && !has_room_to_lead()) {
+  while (alone && !has_room_to_lead()) {
     if (Status status = make_room(pump); !status) return status;
   }
-  if (Status status = open_membership(report, checkpoint); !status) return status;
   restore_core(report, checkpoint, replay);
+  remove_deleted_files();
   replaying_ = false;
   wal_->release_through(checkpoint.applied);
   checkpointer_->recovered(checkpoint.applied, env_.clock.now());
@@ -302,9 +290,42 @@ Status Group::commit_replayed(Index index) {
   return {};
 }
 
+// Whether all that the partition will hold comes with the log: it is deleted, and a checkpoint has covered
+// that, or its creation is not known to be committed.
+bool Group::is_deleted_or_to_come(PartitionId id) const {
+  const auto same = [id](const auto& partition) { return partition->id() == id; };
+  if (find(id) != nullptr || std::ranges::any_of(graveyard_, same)) return false;
+  if (id <= partition_max_) return true;
+  for (std::uint64_t at = commit_sequence_; at < ring_.entry_back(); ++at) {
+    const EntryRecord& record = ring_.entry(at);
+    if (record.kind == logfmt::EntryKind::partition_create && record.partition_id == id) return true;
+  }
+  return false;
+}
+
+// Who ended between the checkpoint that no longer names a deleted partition and the removal of its files, or
+// lost their removal with the power, still has them. What cannot be removed costs space only, until the next
+// start.
+void Group::remove_deleted_files() {
+  const std::string parent = options_.data_directory + "/partitions";
+  const auto directories = env_.files.list(parent);
+  if (!directories) return;
+  for (const io::DirectoryEntry& directory : *directories) {
+    std::uint32_t id = 0;  // names begin with it
+    const std::string& name = directory.name;
+    const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), id);
+    if (error != std::errc() || !directory.is_directory || !is_deleted_or_to_come(PartitionId(id))) continue;
+    const auto left = env_.files.list(parent + "/" + name);
+    if (!left) continue;
+    for (const io::DirectoryEntry& file : *left)
+      if (!file.is_directory) static_cast<void>(env_.files.remove(parent + "/" + name + "/" + file.name));
+  }
+}
+
 // Whose data these are.
-Status Group::open_membership(const wal::RecoveryReport& report, const Checkpoint& checkpoint) {
-  if (options_.peers.empty()) return {};
+Status Group::open_membership(const wal::RecoveryReport& report, const Checkpoint& checkpoint,
+                              const Replay& replay) {
+  if (options_.peers.empty()) return check_never_member();
   membership_ = std::make_unique<Membership>(*this);
   admission_ = std::make_unique<Admission>(*this);
   repair_ = std::make_unique<Repair>(*this);
@@ -313,7 +334,25 @@ Status Group::open_membership(const wal::RecoveryReport& report, const Checkpoin
   const auto put_aside = count_put_aside(env_.files, options_.data_directory);
   if (!put_aside) return std::unexpected(put_aside.error());
   stats_.put_aside = *put_aside;
-  return membership_->open(blank, report.created, *put_aside > 0);
+  return membership_->open(
+      {.blank = blank,
+       .log_created = report.created,
+       .put_aside = *put_aside > 0,
+       .anonymous = replay.configurations.empty() && checkpoint.configuration.incarnations.empty(),
+       .last_index = replay.last_index,
+       .term = std::max(report.hard_state.term, checkpoint.applied_term)});
+}
+
+// A member that forgets the others would be a majority of its own.
+Status Group::check_never_member() const {
+  const auto exists = env_.files.exists(options_.data_directory + "/incarnation");
+  if (!exists) return std::unexpected(exists.error());
+  if (!*exists) return {};
+  return fail(
+      Errc::invalid_argument,
+      options_.data_directory +
+          " belongs to a member of a cluster, but cluster.nodes lists this node only: list the others, "
+          "too; when they are lost for good see --force-sole-voter in escd(8)");
 }
 
 // Before the first entry. A member that came later learns from the log or a snapshot who the others are.
