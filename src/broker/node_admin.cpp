@@ -73,7 +73,7 @@ std::uint32_t NodeAdmin::answer(const replica::Catalog& master, Index known) {
     if (order.index == Index(0) && order.code == wire::ErrorCode::none) {
       if (pending_ > master.applied() || !carry_out(order, master)) return work;
     }
-    if (order.index > known) return work;
+    if (order.index > known && broker_.options().plant != Plant::nodes_changed_early) return work;
     orders_.pop_front();
     broker_.router().reply(order);
     ++work;

@@ -77,6 +77,7 @@ void Reconciler::plan(replica::Group& group, GroupState& state) const {
     }
   }
   std::ranges::sort(state.work, {}, [](const Work& work) { return work.identity.id; });
+  if (broker_.options().plant == Plant::deleted_partitions_stay) return;
   for (const replica::Partition* partition : group.partitions()) {
     if (partition->id() >= next || wanted[partition->id().value()]) continue;
     state.work.emplace_back().identity.id = partition->id();

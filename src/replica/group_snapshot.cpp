@@ -62,7 +62,13 @@ void Group::forget_tail() {
 }
 
 void Group::create_from(const PartitionIdentity& identity) {
-  auto log = store::PartitionLog::create(env_.disk, partition_directory(identity), store_options(identity));
+  const std::string directory = partition_directory(identity);
+  if (replaying_) {  // with what was written before, which goes when the partition goes
+    auto opened = store::PartitionLog::open(env_.files, env_.disk, directory, store_options(identity), {});
+    if (!opened) return enter_failed(opened.error().message);
+    return adopt_partition(std::make_unique<Partition>(identity, std::move(*opened)));
+  }
+  auto log = store::PartitionLog::create(env_.disk, directory, store_options(identity));
   adopt_partition(std::make_unique<Partition>(identity, std::move(log)));
 }
 

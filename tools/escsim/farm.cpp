@@ -284,6 +284,7 @@ int check_plants(const FarmOptions& options) {
     farm.keep_going = false;
     farm.judge = true;
     farm.simulation.plant = &plant;
+    if (plant.nodes > 0) farm.simulation.nodes = plant.nodes;
     const FarmResult found = run_seeds(farm);
     farm.judge = false;
     farm.first = farm.last = found.first_failed;

@@ -35,6 +35,7 @@ void Faults::begin() {
   every(s.fuse_every, &Faults::fuse);
   every(s.replace_every, &Faults::replace);
   every(s.rot_every, &Faults::rot);
+  every(s.renew_every, &Faults::renew);
 }
 
 void Faults::every(Nanos mean, Strike strike) {
@@ -265,6 +266,31 @@ void Faults::replace() {
   host->crash(sim::CrashKind::power);
   if (host->running()) return;  // in the middle of recovery, which has yet to unwind
   host->replace_disk();
+}
+
+// Who is not a member has nothing that anybody relies on.
+void Faults::renew() {
+  for (const auto& host : hosts_) {
+    if (!host->running() || !is_out(*host)) continue;
+    host->crash(sim::CrashKind::power);
+    if (host->running()) return;
+    return host->replace_disk();
+  }
+}
+
+bool Faults::is_out(const Host& host) const {
+  for (std::uint32_t id = 0; id < world_.scenario.groups; ++id) {
+    bool led = false;
+    for (const auto& other : hosts_) {
+      if (other->number() == host.number()) continue;
+      const replica::Group* const group = other->group(GroupId(id));
+      if (group == nullptr || group->core().configuration().contains(host.node())) return false;
+      const raft::Core& core = group->core();
+      led = led || (group->leading() && core.configurations().current_index() <= core.commit_index());
+    }
+    if (!led) return false;
+  }
+  return true;
 }
 
 // Likewise: what is damaged counts as lost.

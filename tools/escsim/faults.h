@@ -54,11 +54,14 @@ class Faults {
   void shift_wall();
   void fuse();
   void replace();
+  void renew();
   void rot();
   void resume(Host& host);
   void calm(Host& host);
   // Every node has all of its data, and all that counts is known to be in order.
   [[nodiscard]] bool whole() const;
+  // No group counts it as a member, as far as any node that counts knows.
+  [[nodiscard]] bool is_out(const Host& host) const;
   void reconnect(Host& host);
   void empty_disk(Host& host);
 

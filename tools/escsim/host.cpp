@@ -395,25 +395,6 @@ void Host::observe_files() {
   }
 }
 
-std::string Host::leftover() const {
-  for (const auto& shard : shards_) {
-    for (const auto& group : shard->groups()) {
-      const std::string parent =
-          fmt::format("{}/group-{}/partitions", directory_of(number_), group->id().value());
-      std::vector<io::DirectoryEntry> entries;
-      if (files_.list(parent, entries) != 0) continue;
-      for (const io::DirectoryEntry& entry : entries) {
-        const PartitionId id(static_cast<std::uint32_t>(std::stoul(entry.name)));
-        std::vector<io::DirectoryEntry> files;  // the directory itself stays
-        if (group->find(id) == nullptr && files_.list(parent + "/" + entry.name, files) == 0 &&
-            !files.empty())
-          return parent + "/" + entry.name + "/" + files.front().name;
-      }
-    }
-  }
-  return {};
-}
-
 void Host::observe_segments(const std::string& directory, const replica::Partition& partition) {
   std::vector<io::DirectoryEntry> entries;
   const std::int64_t end = partition.log().next_offset().value();

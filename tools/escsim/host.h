@@ -105,8 +105,6 @@ class Host {
   void observe();
   // Shows the model what the segment files hold, byte for byte: at the end, when nothing is written any more.
   void observe_files();
-  // A directory of a partition that is no more, as long as there is one.
-  [[nodiscard]] std::string leftover() const;
   // For the report of a stuck phase.
   [[nodiscard]] std::string state() const;
   [[nodiscard]] sim::FileSystem& files() { return files_; }

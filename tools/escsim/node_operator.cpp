@@ -28,6 +28,7 @@ Nanos NodeOperator::work(Nanos now) {
     ask(Request::kAdd, *std::next(out_.begin(), static_cast<std::ptrdiff_t>(prng_.below(out_.size()))));
   } else {
     touched_.insert(node);
+    known_ = doubtful_.insert(node).second;
     ask(Request::kRemove, node);
   }
   return INT64_MAX;
@@ -55,14 +56,16 @@ void NodeOperator::ask(std::int8_t action, std::uint32_t node) {
 void NodeOperator::answered(std::int8_t action, std::uint32_t node, wire::ErrorCode code) {
   if (code == wire::ErrorCode::not_controller) return;
   const bool adds = action == wire::AlterNodesRequest::kAdd;
+  if (!adds && known_) doubtful_.erase(node);
   world_.trace.event(name_, "{} node {}: {}", adds ? "adds" : "removes", node, wire::to_string(code));
   if (code == wire::ErrorCode::none) {
     if (adds) {
       out_.erase(node);
+      // What was answered holds: it need not be asked for again.
+      if (stopping() || !doubtful_.contains(node)) touched_.erase(node);
     } else {
       out_.insert(node);
     }
-    if (adds && stopping()) touched_.erase(node);
     next_ = loop_->now() + prng_.between(0, adds ? 2000 : 1500) * kMillisecond;
   } else if (adds) {
     world_.model.fail(name_ + ": an addition is refused");

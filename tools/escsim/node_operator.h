@@ -21,8 +21,10 @@ class NodeOperator final : public Client {
 
   bool asking_ = false;
   Nanos next_ = 0;
-  std::set<std::uint32_t> out_;      // to be added again: of three nodes one at a time, of five two
-  std::set<std::uint32_t> touched_;  // perhaps out: an answer may have been lost
+  std::set<std::uint32_t> out_;       // to be added again: of three nodes one at a time, of five two
+  std::set<std::uint32_t> touched_;   // perhaps out
+  std::set<std::uint32_t> doubtful_;  // the answer to a removal is not there: it may come true at any time
+  bool known_ = false;                // of the removal that is asked for: none before is doubtful
 };
 
 }  // namespace esc::escsim

@@ -102,6 +102,12 @@ constexpr std::array kPlants = std::to_array<Plant>({
      [](shard::ShardOptions& options) { options.broker.plant = broker::Plant::produce_without_commit; }},
     {"groups_not_saved", "consumer groups are left out of checkpoints", 60,
      [](shard::ShardOptions& options) { options.broker.plant = broker::Plant::groups_not_saved; }},
+    {"nodes_changed_early", "an operator is answered when a change of the nodes is proposed", 0,
+     [](shard::ShardOptions& options) { options.broker.plant = broker::Plant::nodes_changed_early; },
+     "not every node is a voter as it is now"},
+    {"deleted_partitions_stay", "groups do not follow the deletion of a topic", 60,
+     [](shard::ShardOptions& options) { options.broker.plant = broker::Plant::deleted_partitions_stay; },
+     "of a deleted topic are still there"},
     {"sync_before_commit", "an assignment is handed out before it is committed", 150,
      [](shard::ShardOptions& options) {
        options.broker.groups_options.plant = coord::Plant::sync_before_commit;

@@ -18,6 +18,7 @@ struct Plant {
   // What must be found: a violation that the model has seen, or, when this is not empty, a failure with this
   // in its reason.
   std::string_view sign{};
+  std::uint32_t nodes = 0;  // of every cluster; 0: the seed decides
 };
 
 [[nodiscard]] std::span<const Plant> plants();

@@ -90,6 +90,11 @@ bool choose_operator(const Scenario& s, Prng prng) {
   return s.nodes >= 3 && s.replace_every == 0 && s.rot_every == 0 && prng.chance(1, 2);
 }
 
+// A machine that is out of the cluster may be given back empty.
+Nanos choose_renewals(const Scenario& s, Prng prng) {
+  return s.nodes_change && prng.chance(1, 2) ? prng.between(100, 800) * kMillisecond : 0;
+}
+
 // A third of the seeds have a consumer group, so that the others stay as dense as they were.
 std::uint32_t choose_members(Prng prng) {
   return prng.chance(1, 3) ? static_cast<std::uint32_t>(prng.between(2, 4)) : 0;
@@ -157,6 +162,7 @@ Scenario make_scenario(std::uint64_t seed, std::uint32_t nodes, Age age) {
   bound_work(s, Prng(seed).fork(14));
   if (age == Age::steady) return s;
   s.topic_changes = Prng(seed).fork(15).chance(1, 4);
+  s.renew_every = choose_renewals(s, Prng(seed).fork(16));
   return s;
 }
 
@@ -170,7 +176,7 @@ std::string Scenario::describe() const {
       "disk_max={}us gap=1/{} drift={}ppm "
       "chaos={}ms | every ms: crash={} power={} stop={} pause={} partition={} reset={} stall={} eio={} "
       "full={} "
-      "rot={} wall={} fuse={} replace={} down_max={} ambush=1/{}:{}ms operator={} topics={}",
+      "rot={} wall={} fuse={} replace={} down_max={} ambush=1/{}:{}ms operator={} renew={} topics={}",
       nodes, cores, groups, partitions, producers, idempotent_producers, event_producers, group_members,
       frame_bytes_max, wal_segment_bytes, wal_depth, segment_bytes, ms(checkpoint_interval), checkpoint_bytes,
       retain_bytes, ms(rebalance_after), batch_events_max, ms(batch_delay),
@@ -178,7 +184,7 @@ std::string Scenario::describe() const {
       loop.disk.max / kMicrosecond, loop.gap_one_in, drift_ppm_max, ms(chaos_time), ms(crash_every),
       ms(power_every), ms(stop_every), ms(pause_every), ms(partition_every), ms(reset_every), ms(stall_every),
       ms(eio_every), ms(full_every), ms(rot_every), ms(wall_every), ms(fuse_every), ms(replace_every),
-      down_max, ambush_one_in, ms(ambush_delay_max), nodes_change, topic_changes);
+      down_max, ambush_one_in, ms(ambush_delay_max), nodes_change, ms(renew_every), topic_changes);
 }
 
 }  // namespace esc::escsim

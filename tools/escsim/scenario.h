@@ -64,6 +64,7 @@ struct Scenario {
   Nanos fuse_every = 0;        // a crash in the middle of recovery
   Nanos replace_every = 0;     // a node comes back with a blank disk
   bool nodes_change = false;   // an operator removes and adds nodes
+  Nanos renew_every = 0;       // a node that is out of the cluster gets a blank disk
   bool topic_changes = false;  // a second topic is deleted and created again
   std::uint32_t down_max = 1;  // nodes down or cut off by faults at a time
 

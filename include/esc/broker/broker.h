@@ -32,6 +32,8 @@ enum class Plant : std::uint8_t {
   none,
   produce_without_commit,  // answers a producer when its records are appended
   groups_not_saved,        // leaves the consumer groups out of checkpoints
+  nodes_changed_early,     // answers an operator when a change of the nodes is proposed
+  deleted_partitions_stay  // groups do not follow the deletion of a topic
 };
 
 struct BrokerOptions {
