@@ -26,6 +26,7 @@
 #include <vector>
 
 #include "esc/base/ids.h"
+#include "esc/base/prefetch.h"
 #include "esc/base/units.h"
 #include "esc/dedup/id.h"
 
@@ -86,13 +87,13 @@ class Generation {
 
   void prefetch(Id id) const {
     const Table& table = table_of(id);
-    if (table.cells != nullptr) __builtin_prefetch(&table.tags[table.home(id.high)]);
+    if (table.cells != nullptr) esc::prefetch(&table.tags[table.home(id.high)]);
   }
   void prefetch_for_insert(Id id) const {
     const Table& table = table_of(id);
     if (table.cells == nullptr) return;
-    __builtin_prefetch(&table.tags[table.home(id.high)], 1);
-    __builtin_prefetch(&table.cells[table.home(id.high)], 1);
+    esc::prefetch(&table.tags[table.home(id.high)]);
+    esc::prefetch(&table.cells[table.home(id.high)]);
   }
   // Calls `try_position(position) -> bool` for each entry that may be this id's until it returns true.
   template <class F>
@@ -173,7 +174,7 @@ class Generation {
   [[nodiscard]] static std::uint32_t position_of(std::uint64_t cell) {
     return static_cast<std::uint32_t>(cell & ((std::uint64_t{1} << kPositionBits) - 1));
   }
-  void append(const Entry& entry);
+  void append(std::uint64_t high, std::uint64_t low, std::uint32_t offset_delta, std::uint32_t time_delta_ms);
   void sum_up();
   void index(Id id, std::uint32_t position);
 
