@@ -1,20 +1,31 @@
 #include "lag_watcher.h"
 
+#include <algorithm>
+
 #include "esc/wire/api/offset_fetch.h"
 
 namespace esc::escsim {
+namespace {
+
+constexpr std::uint32_t kUnansweredMax = 16;  // per node
+
+}  // namespace
+
+bool LagWatcher::quiet() const {
+  return std::ranges::all_of(nodes_, [](const auto& entry) { return entry.second.unanswered == 0; });
+}
 
 Nanos LagWatcher::work(Nanos now) {
   if (stopping()) return INT64_MAX;
   Nanos next = INT64_MAX;
   for (std::int32_t number = 1; number <= static_cast<std::int32_t>(world_.scenario.nodes); ++number) {
     Node& node = nodes_[number];
-    if (node.asked) continue;
+    if (node.unanswered == kUnansweredMax) continue;
     if (now >= node.next) {
+      node.next = now + prng_.between(5, 60) * kMillisecond;
       ask(number, node);
-    } else {
-      next = std::min(next, node.next);
     }
+    next = std::min(next, node.next);
   }
   return next;
 }
@@ -30,11 +41,9 @@ void LagWatcher::ask(std::int32_t number, Node& node) {
   wire::OffsetFetchRequest request;
   request.group_id = kGroup;
   request.topics = wire::Array<wire::OffsetFetchRequest::Topic>(&topic, 1);
-  node.asked = true;
-  ++unanswered_;
+  ++node.unanswered;
   link_to(number)->call(request, 7, kCallTimeout, [this, floors, &node](const ByteView* body) {
-    node = {.asked = false, .next = loop_->now() + prng_.between(2, 20) * kMillisecond};
-    --unanswered_;
+    --node.unanswered;
     if (body == nullptr) return;
     const Decoded<wire::OffsetFetchResponse> answer(*body, 7);
     if (!answer) return world_.model.fail(name_ + ": malformed OffsetFetch answer");

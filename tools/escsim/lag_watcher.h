@@ -1,5 +1,6 @@
 // A simulated tool that watches the lag of the consumer group: asks every node in turn where the group
-// stands, without asking who coordinates it. Of nodes that were deposed and do not know it yet, too.
+// stands, whoever coordinates it, and again before the last answer has come: what a node finds when it wakes
+// from a pause must not be answered with what it knew before.
 #pragma once
 
 #include <map>
@@ -11,18 +12,17 @@ namespace esc::escsim {
 class LagWatcher final : public Client {
  public:
   using Client::Client;
-  [[nodiscard]] bool quiet() const override { return unanswered_ == 0; }
+  [[nodiscard]] bool quiet() const override;
 
  private:
   struct Node {
-    bool asked = false;
+    std::uint32_t unanswered = 0;
     Nanos next = 0;
   };
   Nanos work(Nanos now) override;
   void ask(std::int32_t number, Node& node);
 
   std::map<std::int32_t, Node> nodes_;
-  std::uint32_t unanswered_ = 0;
 };
 
 }  // namespace esc::escsim

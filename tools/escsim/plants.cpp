@@ -102,8 +102,6 @@ constexpr std::array kPlants = std::to_array<Plant>({
      [](shard::ShardOptions& options) { options.broker.plant = broker::Plant::produce_without_commit; }},
     {"groups_not_saved", "consumer groups are left out of checkpoints", 60,
      [](shard::ShardOptions& options) { options.broker.plant = broker::Plant::groups_not_saved; }},
-    {"offsets_read_unconfirmed", "a deposed coordinator tells the offsets that it knows", 300,
-     [](shard::ShardOptions& options) { options.broker.plant = broker::Plant::offsets_read_unconfirmed; }},
     {"sync_before_commit", "an assignment is handed out before it is committed", 150,
      [](shard::ShardOptions& options) {
        options.broker.groups_options.plant = coord::Plant::sync_before_commit;

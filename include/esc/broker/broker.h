@@ -30,9 +30,8 @@ namespace esc::broker {
 // Bugs planted on purpose, so that the simulator can show that its checkers find them. Never set in service.
 enum class Plant : std::uint8_t {
   none,
-  produce_without_commit,    // answers a producer when its records are appended
-  groups_not_saved,          // leaves the consumer groups out of checkpoints
-  offsets_read_unconfirmed,  // tells committed offsets without asking whether this node still leads
+  produce_without_commit,  // answers a producer when its records are appended
+  groups_not_saved,        // leaves the consumer groups out of checkpoints
 };
 
 struct BrokerOptions {

@@ -115,7 +115,6 @@ struct OffsetFetchCall final : CoordinatorCall {
       answer.code = wire::ErrorCode::invalid_group_id;
       return owner->coordinators().finish(*this);
     }
-    if (owner->options().plant == Plant::offsets_read_unconfirmed) return on_confirmed(Errc::ok);
     confirmed.context = this;
     confirmed.done = [](replica::CommitWaiter& waiter, Errc code) {
       static_cast<OffsetFetchCall*>(waiter.context)->on_confirmed(code);
