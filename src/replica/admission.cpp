@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "esc/replica/group.h"
+#include "membership.h"
 #include "peer_sender.h"
 #include "snapshot_messages.h"
 
@@ -25,6 +26,8 @@ std::uint32_t Admission::do_work(Nanos now) {
   if (group_.options_.replica_plant == Plant::blank_disk_is_member) return 0;
   const raft::Core& core = *group_.core_;
   if (core.configurations().current_index() > core.commit_index() || core.configurations().full()) return 0;
+  // Who is new must not be fed from what is void.
+  if (core.log().snapshot_index() < group_.membership_->voided()) return 0;
   if (dismiss(now)) return 1;
   for (const peer::PeerAddress& peer : group_.options_.peers) {
     if (peer.node != group_.options_.node && group_.nodes_.stays(peer.node) && judge(peer.node, now))
@@ -83,6 +86,7 @@ bool Admission::judge(NodeId node, Nanos now) {
   const raft::Configuration& members = group_.core_->configuration();
   const raft::Incarnation seen(group_.links_->incarnation(node));
   if (seen == raft::Incarnation(0)) return false;
+  if (members.incarnation_of(node) != seen && !may_be_taken_in(node)) return false;
   if (!members.contains(node)) {
     return propose({raft::ChangeKind::add_learner, node, seen},
                    "it is a node of the cluster and no member yet", "it gets the log, then becomes a voter");
@@ -106,6 +110,21 @@ bool Admission::judge(NodeId node, Nanos now) {
   }
   if (!members.is_learner(node) || !caught_up(node)) return false;
   return propose({raft::ChangeKind::promote, node, {}}, "it has caught up", "it votes");
+}
+
+// Data of another history would contradict the log that they get, or worse, not contradict it.
+bool Admission::may_be_taken_in(NodeId node) {
+  if (!group_.membership_->heard(node)) return false;
+  if (!group_.membership_->is_foreign(node)) return true;
+  group_.log_.log_limited(
+      wait_limiter_, obs::Level::error, "member_refused",
+      {{"group", group_.options_.id},
+       {"node", node},
+       {"cause",
+        "its data are of other members than this group has: from before a forced start, or of another "
+        "cluster"},
+       {"fix", "copy its data directory away if it may hold something, then start it with an empty one"}});
+  return false;
 }
 
 bool Admission::propose(const raft::ConfigurationChange& change, std::string_view cause,
