@@ -26,6 +26,7 @@ bool SegmentedLog::compaction_due(const CompactionRules& rules, WallMs now_ms) c
   const Compaction::Range range = Compaction::range(*this, rules, now_ms);
   if (range.segments == 0) return false;
   if (tombstones_until_ != 0 && tombstones_until_ < now_ms) return true;
+  if (range.dirty_since >= 0 && range.dirty_since < now_ms - rules.max_lag_ms) return true;
   return range.dirty_bytes > 0 && range.dirty_bytes * kPermille >= range.bytes * rules.dirty_permille;
 }
 
@@ -62,7 +63,10 @@ Compaction::Range Compaction::range(const SegmentedLog& log, const CompactionRul
     if (!segment->sealed || segment->dirty || segment->syncing || too_young) break;
     ++range.segments;
     range.bytes += segment->bytes;
-    if (dirty) range.dirty_bytes += segment->bytes;
+    if (!dirty) continue;
+    range.dirty_bytes += segment->bytes;
+    const WallMs began = segment->first_timestamp;
+    if (began >= 0 && (range.dirty_since < 0 || began < range.dirty_since)) range.dirty_since = began;
   }
   return range;
 }
@@ -241,16 +245,17 @@ void Compaction::write() {
   const BatchRef first_ref = ref_of(ready_.first(first.bytes), first);
   if (outputs_.empty()) {
     open_output(first.base_offset);
-  } else if (log_.must_roll(output().bytes, output().base, first_ref)) {
+  } else if (log_.too_large(output().extent(), first_ref, log_.rolling_.back().rules.bytes)) {
     return sync_output(&Compaction::output_full);
   }
   write_bytes_ = 0;
-  std::uint64_t position = output().bytes;
+  // By size only: what time has cut small is put together again.
+  Extent extent = output().extent();
   while (write_bytes_ < ready_.size()) {
     const BatchHeader header = load_batch_header(&ready_[write_bytes_]);
     const BatchRef batch = ref_of(ready_.subspan(write_bytes_, header.bytes), header);
-    if (log_.must_roll(position, output().base, batch)) break;
-    position += header.bytes;
+    if (log_.too_large(extent, batch, log_.rolling_.back().rules.bytes)) break;
+    extent.bytes += header.bytes;
     write_bytes_ += header.bytes;
   }
   acquire(output(), &Compaction::write_acquired);
