@@ -4,6 +4,7 @@
 
 #include "esc/replica/group.h"
 #include "peer_sender.h"
+#include "snapshot_messages.h"
 
 namespace esc::replica {
 namespace {
@@ -11,14 +12,16 @@ namespace {
 constexpr Nanos kCheckEvery = 20 * kMillisecond;
 constexpr Nanos kReplaceAgainAfter = kSecond;
 constexpr Nanos kHandOverAgainAfter = kSecond;
+constexpr Nanos kAskAfter = 300 * kMillisecond;  // a leader that knows has handed over by then
 constexpr Nanos kHeartbeats = 3;  // whoever has answered none of the last ones is not counted on
 
 }  // namespace
 
 std::uint32_t Admission::do_work(Nanos now) {
-  if (!group_.leading_ || group_.shutting_down_ || group_.handover_deadline_ != 0 || now < next_check_)
-    return 0;
+  if (group_.shutting_down_ || group_.handover_deadline_ != 0 || now < next_check_) return 0;
   next_check_ = now + kCheckEvery;
+  if (!group_.leading_) return ask_to_lead(now);
+  ask_at_ = 0;
   if (group_.options_.replica_plant == Plant::blank_disk_is_member) return 0;
   const raft::Core& core = *group_.core_;
   if (core.configurations().current_index() > core.commit_index() || core.configurations().full()) return 0;
@@ -57,6 +60,23 @@ bool Admission::step_aside(Nanos now) {
       {{"group", group_.options_.id}, {"to", NodeId(0)}, {"why", "this node leaves the cluster"}});
   if (group_.core_->transfer_leadership(NodeId(0), group_.effects_)) group_.handle_effects();
   return true;
+}
+
+std::uint32_t Admission::ask_to_lead(Nanos now) {
+  const raft::Core& core = *group_.core_;
+  const NodeId leader = core.leader();
+  const NodeId self = group_.options_.node;
+  if (leader == NodeId(0) || group_.nodes_.stays(leader) || !group_.nodes_.stays(self) ||
+      !core.configuration().is_voter(self)) {
+    ask_at_ = 0;
+  } else if (ask_at_ == 0) {
+    ask_at_ = now + kAskAfter;
+  } else if (now >= ask_at_) {
+    ask_at_ = now + kHandOverAgainAfter;
+    PeerSender* const to = group_.sender(leader);
+    return to != nullptr && to->queue_service({kLeadRequest, kLeaderLeaves}, {}) ? 1 : 0;
+  }
+  return 0;
 }
 
 bool Admission::judge(NodeId node, Nanos now) {

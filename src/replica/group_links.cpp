@@ -195,7 +195,7 @@ void Group::on_message(const raft::Message& message, ByteView payload) {
 void Group::on_service(NodeId from, peer::Service service, ByteView payload) {
   if (failed_ || shutting_down_) return;
   switch (service.kind) {
-    case kLeadRequest: return repair_->on_request(from);
+    case kLeadRequest: return repair_->on_request(from, service.tag);
     case kMemberStatus: return membership_->on_status(from, payload);
     case kSnapshotStateRequest: return source_->on_state_request(from, service.tag, payload);
     case kSnapshotRecordsRequest: return source_->on_records_request(from, service.tag, payload);

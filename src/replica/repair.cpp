@@ -87,17 +87,19 @@ void Repair::hand_over(Nanos) {
 
 void Repair::ask_to_lead(Nanos) {
   PeerSender* const leader = group_.sender(group_.core_->leader());
-  if (leader != nullptr) static_cast<void>(leader->queue_service({kLeadRequest, 0}, {}));
+  if (leader != nullptr) static_cast<void>(leader->queue_service({kLeadRequest, kDamagedHere}, {}));
 }
 
-void Repair::on_request(NodeId from) {
+void Repair::on_request(NodeId from, std::uint64_t tag) {
   const auto peer = std::ranges::find(group_.core_->peers(), from, &raft::Progress::node);
   if (!group_.leading_ || group_.handover_deadline_ != 0 || peer == group_.core_->peers().end() ||
       peer->state != raft::ProgressState::replicate)
     return;
-  group_.log_.info(
-      "leadership_offered",
-      {{"group", group_.options_.id}, {"to", from}, {"why", "its data are damaged, a leader can leave"}});
+  group_.log_.info("leadership_offered",
+                   {{"group", group_.options_.id},
+                    {"to", from},
+                    {"why", tag == kLeaderLeaves ? "it says that this node leaves the cluster"
+                                                 : "its data are damaged, a leader can leave"}});
   if (group_.core_->transfer_leadership(from, group_.effects_)) group_.handle_effects();
 }
 

@@ -31,8 +31,9 @@ class Repair {
   void found(std::string_view what);
   [[nodiscard]] bool wanted() const { return !cause_.empty(); }
   [[nodiscard]] bool reading() const { return scrub_.reading(); }
-  // Another member asks to lead, so that it can leave.
-  void on_request(NodeId from);
+  // Another member asks to lead: because its data are damaged and only leaders leave, or because this node
+  // leaves the cluster (`tag` of the request).
+  void on_request(NodeId from, std::uint64_t tag);
   std::uint32_t do_work(Nanos now);
 
  private:

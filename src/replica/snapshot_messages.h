@@ -19,8 +19,12 @@ inline constexpr std::uint16_t kSnapshotRecords = 4;
 inline constexpr std::uint16_t kSnapshotIdsRequest = 5;
 inline constexpr std::uint16_t kSnapshotIds = 6;
 inline constexpr std::uint16_t kMemberStatus = 7;  // see membership.h
-inline constexpr std::uint16_t kLeadRequest = 8;   // see repair.h; no payload
+inline constexpr std::uint16_t kLeadRequest = 8;   // no payload; the tag says why
 inline constexpr std::uint16_t kFirstKindAbove = 64;
+
+// Why a follower asks to lead.
+inline constexpr std::uint64_t kDamagedHere = 0;   // repair.h
+inline constexpr std::uint64_t kLeaderLeaves = 1;  // admission.h
 
 // A part of the leader's checkpoint file, from `offset` on. Offset 0 takes the newest file.
 struct SnapshotStateRequest {

@@ -8,10 +8,8 @@
 
 #include "../../src/broker/admin_relay.h"
 
+namespace esc::broker {
 namespace {
-
-using namespace esc;
-using namespace esc::broker;
 
 void require(bool condition) {
   if (!condition) std::abort();
@@ -70,3 +68,5 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   require(!all || asker.replied);
   return 0;
 }
+
+}  // namespace esc::broker

@@ -9,10 +9,8 @@
 
 #include "esc/coord/state.h"
 
+namespace esc::coord {
 namespace {
-
-using namespace esc;
-using namespace esc::coord;
 
 void require(bool condition) {
   if (!condition) std::abort();
@@ -56,3 +54,5 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   round_trip(state);
   return 0;
 }
+
+}  // namespace esc::coord

@@ -8,10 +8,8 @@
 #include "esc/wire/compression.h"
 #include "esc/wire/event_id.h"
 
+namespace esc::wire {
 namespace {
-
-using namespace esc;
-using namespace esc::wire;
 
 std::vector<std::byte> scratch(1 << 16);
 std::vector<std::byte> plain(1 << 16);
@@ -62,3 +60,5 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   rewrite(bytes);
   return 0;
 }
+
+}  // namespace esc::wire

@@ -13,10 +13,8 @@
 #include "esc/peer/codec.h"
 #include "esc/peer/handshake.h"
 
+namespace esc::peer {
 namespace {
-
-using namespace esc;
-using namespace esc::peer;
 
 constexpr std::uint32_t kPayloadMax = 1 << 20;
 
@@ -66,3 +64,5 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   try_block<kConfirmBytes>(data, size, repair, decode_confirm);
   return 0;
 }
+
+}  // namespace esc::peer

@@ -5,9 +5,8 @@
 
 #include "../../src/replica/producer_table.h"
 
+namespace esc::replica {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  using namespace esc;
-  using namespace esc::replica;
   const ByteView bytes(reinterpret_cast<const std::byte*>(data), size);
   const PartitionId partition(3);
   ProducerTable table(1024);
@@ -26,3 +25,5 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (table.size() != 0) std::abort();
   return 0;
 }
+
+}  // namespace esc::replica

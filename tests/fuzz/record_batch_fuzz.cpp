@@ -7,10 +7,8 @@
 #include "esc/wire/compression.h"
 #include "esc/wire/record_checks.h"
 
+namespace esc::wire {
 namespace {
-
-using namespace esc;
-using namespace esc::wire;
 
 std::vector<std::byte> scratch(1 << 16);
 
@@ -65,3 +63,5 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   iterate(bytes);
   return 0;
 }
+
+}  // namespace esc::wire

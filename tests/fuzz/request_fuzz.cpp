@@ -11,10 +11,8 @@
 #include "esc/wire/message.h"
 #include "wire/all_messages.h"
 
+namespace esc::wire {
 namespace {
-
-using namespace esc;
-using namespace esc::wire;
 
 std::vector<std::byte> first_block(1 << 20);
 std::vector<std::byte> second_block(1 << 20);
@@ -80,3 +78,5 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   return 0;
 }
+
+}  // namespace esc::wire

@@ -9,9 +9,8 @@
 #include "../../src/store/segment_index.h"
 #include "esc/base/crc32c.h"
 
+namespace esc::store {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  using namespace esc;
-  using namespace esc::store;
   std::vector<std::byte> file(reinterpret_cast<const std::byte*>(data),
                               reinterpret_cast<const std::byte*>(data) + size);
   IndexFile header;
@@ -43,3 +42,5 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   return 0;
 }
+
+}  // namespace esc::store

@@ -13,10 +13,8 @@
 #include "esc/logfmt/entry.h"
 #include "esc/logfmt/scan.h"
 
+namespace esc::logfmt {
 namespace {
-
-using namespace esc;
-using namespace esc::logfmt;
 
 class MemorySource final : public SegmentSource {
  public:
@@ -106,3 +104,5 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   return 0;
 }
+
+}  // namespace esc::logfmt

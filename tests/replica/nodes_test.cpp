@@ -145,6 +145,23 @@ TEST(Nodes, a_leader_that_is_to_leave_hands_over_first) {
   EXPECT_FALSE(world.node(old).leading());
 }
 
+// Group 0 takes out a node as any other group does, and then tells it nothing more: perhaps not even that its
+// last list of nodes is committed.
+TEST(Nodes, a_leader_that_never_hears_that_it_is_to_leave_is_asked_to_hand_over) {
+  GrowingWorld world;
+  world.found();
+  const std::uint32_t old = world.leader()->number;
+  const Term before = world.leader()->group->term();
+  for (NodeRecord& each : world.list.nodes) each.leaving = each.node == NodeId(old);
+  for (const auto& node : world.nodes)
+    if (node->number != old) node->group->set_nodes(world.list);
+  ASSERT_TRUE(world.run_until([&] { return world.all_say(old, false); }));
+  ASSERT_NE(world.wait_for_leader(), nullptr);
+  EXPECT_NE(world.leader()->number, old);
+  EXPECT_EQ(world.leader()->group->term(), before.next()) << "one election, and nobody timed out";
+  EXPECT_EQ(world.commit_one(*world.leader()), Errc::ok);
+}
+
 TEST(Nodes, nobody_is_taken_out_while_no_majority_of_the_others_is_heard_from) {
   GrowingWorld world(5);
   world.found();

@@ -98,7 +98,6 @@ TEST_F(RetentionTest, a_reader_of_a_dropped_segment_finishes_before_the_file_goe
   log_->release_removed();
   disk_.run();
   EXPECT_EQ(files(), before - 2);
-  const std::string first(batches_[1].bytes.size(), ' ');
   EXPECT_TRUE(std::equal(batches_[1].bytes.begin(), batches_[1].bytes.end(), op.bytes.begin()));
 }
 
