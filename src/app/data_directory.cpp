@@ -18,6 +18,7 @@ constexpr std::uint64_t kIdentityBytesMax = 64 * kKiB;
 // `mode` of node.toml. A directory without one is older than clusters.
 constexpr std::string_view kModeSingle = "single";
 constexpr std::string_view kModeCluster = "cluster";
+constexpr std::string_view kBeganAlone = "alone";  // `began`, of a node that had no others; grown or not
 
 // A random id in Kafka's style: 22 characters of URL-safe base64.
 std::string new_cluster_id() {
@@ -49,8 +50,28 @@ std::string value_of(std::string_view text, std::string_view key) {
   return {};
 }
 
-// A directory of another node, another cluster or another mode is never used: its log would be taken for
-// ours, and a single node would commit alone what needs a majority.
+// A single node may become the first one of a cluster, but only on purpose: the cluster has the node's id,
+// and other nodes are named.
+Status check_growth(const Config& config, const std::string& directory, const NodeIdentity& identity) {
+  const std::string owner = directory + " belongs to a single node (cluster id " + identity.cluster_id + ")";
+  if (config.cluster.id != identity.cluster_id) {
+    return fail(Errc::invalid_argument, owner + " and cannot join cluster " + config.cluster.id +
+                                            ": choose an empty directory; to make it the first node of a "
+                                            "cluster write cluster.id = \"" +
+                                            identity.cluster_id +
+                                            "\" on all nodes (docs/PLAYBOOK.md, \"Grow a single node\")");
+  }
+  if (config.cluster.join) {
+    return fail(Errc::invalid_argument,
+                owner +
+                    ", and cluster.join = true is for nodes without data: remove the key here, the others "
+                    "have it (docs/PLAYBOOK.md, \"Grow a single node\")");
+  }
+  return {};
+}
+
+// A directory of another node or another cluster is never used: its log would be taken for ours. Nor is one
+// of a cluster used without it: a single node would commit alone what needs a majority.
 Status check_identity(const Config& config, std::string_view text, const NodeIdentity& identity) {
   const bool clustered = config.cluster.configured();
   const std::string directory = "data directory " + config.data_dir;
@@ -63,10 +84,7 @@ Status check_identity(const Config& config, std::string_view text, const NodeIde
                     "--data");
   }
   if (!was_clustered && clustered) {
-    return fail(Errc::invalid_argument, directory + " belongs to a single node (cluster id " +
-                                            identity.cluster_id + ") and cannot join cluster " +
-                                            config.cluster.id +
-                                            ": choose an empty directory, or remove [cluster]");
+    if (Status status = check_growth(config, directory, identity); !status) return status;
   }
   const std::string& wanted = clustered ? config.cluster.id : config.node.cluster_id;
   if (!wanted.empty() && wanted != identity.cluster_id) {
@@ -85,6 +103,17 @@ Status check_identity(const Config& config, std::string_view text, const NodeIde
                     std::to_string(identity.groups) + " and the number cannot change: remove the key");
   }
   return {};
+}
+
+Status write_identity(io::Files& files, const std::string& path, const Config& config,
+                      const NodeIdentity& identity) {
+  const std::string_view mode = config.cluster.configured() ? kModeCluster : kModeSingle;
+  std::string text =
+      "# Written by escd when this directory was created. Do not edit.\nversion = 1\ncluster_id = \"" +
+      identity.cluster_id + "\"\nnode_id = " + std::to_string(config.node.id.value()) +
+      "\ngroups = " + std::to_string(identity.groups) + "\nmode = \"" + std::string(mode) + "\"\n";
+  if (identity.began_alone) text += "began = \"" + std::string(kBeganAlone) + "\"\n";
+  return io::write_file_atomically(files, path, as_bytes(text));
 }
 
 }  // namespace
@@ -123,17 +152,12 @@ Result<DataDirectory> DataDirectory::open(const Config& config, std::uint32_t gr
   NodeIdentity& identity = directory.identity_;
   const bool clustered = config.cluster.configured();
   const std::string& wanted_id = clustered ? config.cluster.id : config.node.cluster_id;
-  const std::string_view mode = clustered ? kModeCluster : kModeSingle;
   if (!*exists) {
     identity.cluster_id = wanted_id.empty() ? new_cluster_id() : wanted_id;
     identity.groups = config.groups == 0 ? groups_default : config.groups;
-    const std::string text =
-        "# Written by escd when this directory was created. Do not edit.\nversion = 1\ncluster_id = \"" +
-        identity.cluster_id + "\"\nnode_id = " + std::to_string(config.node.id.value()) +
-        "\ngroups = " + std::to_string(identity.groups) + "\nmode = \"" + std::string(mode) + "\"\n";
-    if (Status status = io::write_file_atomically(files, path, as_bytes(text)); !status) {
+    identity.began_alone = config.cluster.nodes.size() < 2;
+    if (Status status = write_identity(files, path, config, identity); !status)
       return std::unexpected(status.error());
-    }
   } else {
     auto bytes = io::read_whole_file(files, path, kIdentityBytesMax);
     if (!bytes) return std::unexpected(bytes.error());
@@ -148,8 +172,14 @@ Result<DataDirectory> DataDirectory::open(const Config& config, std::uint32_t gr
                       " is damaged or from another version: it should name version 1, cluster_id, "
                       "node_id and groups; restore it from a copy");
     }
+    const bool was_clustered = value_of(text, "mode") == kModeCluster;
+    identity.began_alone = !was_clustered || value_of(text, "began") == kBeganAlone;
     if (Status status = check_identity(config, text, identity); !status)
       return std::unexpected(status.error());
+    if (clustered && !was_clustered) {
+      if (Status status = write_identity(files, path, config, identity); !status)
+        return std::unexpected(status.error());
+    }
   }
   identity.cluster_number = number_of(identity.cluster_id);
   return directory;

@@ -12,6 +12,7 @@ struct NodeIdentity {
   std::string cluster_id;            // as clients see it
   std::uint64_t cluster_number = 0;  // its hash, for frames
   std::uint32_t groups = 1;
+  bool began_alone = false;  // created by a node without others
 };
 
 class DataDirectory {

@@ -119,6 +119,7 @@ shard::ShardOptions shard_options(const Config& config, const NodeIdentity& iden
                     .election_timeout_min = Nanos{tuning.raft.election_min_ms} * kMillisecond,
                     .election_timeout_max = Nanos{tuning.raft.election_max_ms} * kMillisecond,
                     .disk_stall = Nanos{tuning.raft.disk_stall_ms} * kMillisecond};
+  group.began_alone = identity.began_alone;
   group.cluster_id = identity.cluster_number;
   group.frame_bytes_max = tuning.batch.frame_bytes_max;
   group.batch_events_max = tuning.batch.events_max;

@@ -89,8 +89,11 @@ bool NodeAdmin::carry_out(NodeOrder& order, const replica::Catalog& master) {
   }
   if (broker_.options().nodes.size() < 2) {
     order.code = wire::ErrorCode::invalid_request;
-    order.message =
-        "this node was started as the only one: nodes can be added to clusters that began with two or more";
+    order.message = "this node runs without others: write [cluster] with cluster.id = \"" +
+                    broker_.options().cluster_id +
+                    "\" and all nodes, the new ones with cluster.join = true and groups = " +
+                    std::to_string(broker_.options().groups) +
+                    ", and restart it; they are taken in then (docs/PLAYBOOK.md, \"Grow a single node\")";
     return true;
   }
   replica::NodeList nodes = current(master, broker_.options());

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "esc/replica/group.h"
+#include "membership.h"
 #include "peer_sender.h"
 #include "snapshot_messages.h"
 
@@ -83,6 +84,7 @@ bool Admission::judge(NodeId node, Nanos now) {
   const raft::Configuration& members = group_.core_->configuration();
   const raft::Incarnation seen(group_.links_->incarnation(node));
   if (seen == raft::Incarnation(0)) return false;
+  if (members.incarnation_of(node) != seen && !may_be_taken_in(node)) return false;
   if (!members.contains(node)) {
     return propose({raft::ChangeKind::add_learner, node, seen},
                    "it is a node of the cluster and no member yet", "it gets the log, then becomes a voter");
@@ -106,6 +108,21 @@ bool Admission::judge(NodeId node, Nanos now) {
   }
   if (!members.is_learner(node) || !caught_up(node)) return false;
   return propose({raft::ChangeKind::promote, node, {}}, "it has caught up", "it votes");
+}
+
+// Data of another history would contradict the log that they get, or worse, not contradict it.
+bool Admission::may_be_taken_in(NodeId node) {
+  if (!group_.membership_->heard(node)) return false;
+  if (!group_.membership_->is_foreign(node)) return true;
+  group_.log_.log_limited(
+      wait_limiter_, obs::Level::error, "member_refused",
+      {{"group", group_.options_.id},
+       {"node", node},
+       {"cause",
+        "its data are of other members than this group has: from before a forced start, or of another "
+        "cluster"},
+       {"fix", "copy its data directory away if it may hold something, then start it with an empty one"}});
+  return false;
 }
 
 bool Admission::propose(const raft::ConfigurationChange& change, std::string_view cause,

@@ -36,6 +36,7 @@ class Admission {
   std::uint32_t ask_to_lead(Nanos now);
   // Whether something was proposed: one change at a time.
   bool judge(NodeId node, Nanos now);
+  [[nodiscard]] bool may_be_taken_in(NodeId node);
   bool propose(const raft::ConfigurationChange& change, std::string_view cause, std::string_view next);
   [[nodiscard]] bool majority_without(NodeId node, Nanos now) const;
   [[nodiscard]] bool caught_up(NodeId node) const;

@@ -132,7 +132,16 @@ void Group::restore_core(const wal::RecoveryReport& report, const Checkpoint& ch
   restored.applied = commit_;
   restored.configuration =
       checkpoint.configuration.voters.empty() ? initial_members() : checkpoint.configuration;
-  restored.configurations = replay.configurations;
+  std::span<const raft::ConfigurationEntry> configurations = replay.configurations;
+  if (const Seat seat = membership_ != nullptr ? membership_->seat() : Seat();
+      seat.state == Seat::State::taken) {
+    // Members that the log named before count no more.
+    while (!configurations.empty() && configurations.front().index <= seat.through)
+      configurations = configurations.subspan(1);
+    if (checkpoint.applied <= seat.through) restored.configuration = membership_->base();
+    if (restored.hard_state.term < seat.term) restored.hard_state = {seat.term, NodeId(0)};
+  }
+  restored.configurations = configurations;
   make_core(restored);
 }
 
@@ -188,12 +197,14 @@ Status Group::recover(const std::function<void()>& pump) {
   const bool all = options_.replica_plant == Plant::replay_applies_uncommitted;
   const Index committed = all ? replay.last_index : std::min(report.commit, replay.last_index);
   if (Status status = commit_replayed(committed); !status) return status;
+  if (Status status = open_membership(report, checkpoint, replay); !status) return status;
   // A sole voter begins a term. Others may have given their last room to another's first entry.
+  const bool alone = options_.peers.empty() || (membership_->seat().state == Seat::State::taken &&
+                                                membership_->seat().through == replay.last_index);
   reclaim(ring_.frame_bytes_max());
-  while (options_.peers.empty() && !has_room_to_lead()) {
+  while (alone && !has_room_to_lead()) {
     if (Status status = make_room(pump); !status) return status;
   }
-  if (Status status = open_membership(report, checkpoint); !status) return status;
   restore_core(report, checkpoint, replay);
   replaying_ = false;
   wal_->release_through(checkpoint.applied);
@@ -276,8 +287,9 @@ Status Group::commit_replayed(Index index) {
 }
 
 // Whose data these are.
-Status Group::open_membership(const wal::RecoveryReport& report, const Checkpoint& checkpoint) {
-  if (options_.peers.empty()) return {};
+Status Group::open_membership(const wal::RecoveryReport& report, const Checkpoint& checkpoint,
+                              const Replay& replay) {
+  if (options_.peers.empty()) return check_never_member();
   membership_ = std::make_unique<Membership>(*this);
   admission_ = std::make_unique<Admission>(*this);
   repair_ = std::make_unique<Repair>(*this);
@@ -286,7 +298,25 @@ Status Group::open_membership(const wal::RecoveryReport& report, const Checkpoin
   const auto put_aside = count_put_aside(env_.files, options_.data_directory);
   if (!put_aside) return std::unexpected(put_aside.error());
   stats_.put_aside = *put_aside;
-  return membership_->open(blank, report.created, *put_aside > 0);
+  return membership_->open(
+      {.blank = blank,
+       .log_created = report.created,
+       .put_aside = *put_aside > 0,
+       .anonymous = replay.configurations.empty() && checkpoint.configuration.incarnations.empty(),
+       .last_index = replay.last_index,
+       .term = std::max(report.hard_state.term, checkpoint.applied_term)});
+}
+
+// A member that forgets the others would be a majority of its own.
+Status Group::check_never_member() const {
+  const auto exists = env_.files.exists(options_.data_directory + "/incarnation");
+  if (!exists) return std::unexpected(exists.error());
+  if (!*exists) return {};
+  return fail(
+      Errc::invalid_argument,
+      options_.data_directory +
+          " belongs to a member of a cluster, but cluster.nodes lists this node only: list the others, "
+          "too; when they are lost for good see --force-sole-voter in escd(8)");
 }
 
 // Before the first entry. A member that came later learns from the log or a snapshot who the others are.

@@ -9,8 +9,11 @@ namespace {
 
 constexpr std::uint64_t kMagic = 0x314e434943534545;  // "EESCICN1"
 constexpr std::uint32_t kVersion = 1;
+constexpr std::uint32_t kVersionSeat = 2;
 constexpr int kFounded = 1;
 constexpr int kLost = 2;
+constexpr int kSeatWanted = 4;
+constexpr int kSeatTaken = 8;
 
 }  // namespace
 
@@ -18,11 +21,24 @@ void encode_incarnation_file(const IncarnationFile& file, std::vector<std::byte>
   const std::size_t start = out.size();
   ByteWriter writer(out);
   writer.number(kMagic);
-  writer.number(kVersion);
+  const bool taken = file.seat.state == Seat::State::taken;
+  const bool wanted = file.seat.state == Seat::State::wanted;
+  writer.number(taken || wanted ? kVersionSeat : kVersion);
   writer.number(file.incarnation.value());
-  writer.number(static_cast<std::uint8_t>((file.founded ? kFounded : 0) | (file.lost ? kLost : 0)));
+  writer.number(static_cast<std::uint8_t>((file.founded ? kFounded : 0) | (file.lost ? kLost : 0) |
+                                          (wanted ? kSeatWanted : 0) | (taken ? kSeatTaken : 0)));
   encode_configuration(file.pledged, writer);
+  if (taken) {
+    writer.number(file.seat.through.value());
+    writer.number(file.seat.term.value());
+  }
   writer.number(crc32c(ByteView(out).subspan(start)));
+}
+
+raft::Incarnation draw_incarnation(Prng& prng) {
+  raft::Incarnation drawn;
+  while (drawn == raft::Incarnation(0)) drawn = raft::Incarnation(prng.next());
+  return drawn;
 }
 
 Result<IncarnationFile> decode_incarnation_file(ByteView bytes, const std::string& path) {
@@ -37,16 +53,24 @@ Result<IncarnationFile> decode_incarnation_file(ByteView bytes, const std::strin
     return damaged("checksum mismatch");
   ByteReader reader(checked);
   if (reader.number<std::uint64_t>() != kMagic) return damaged("it is no such file");
-  if (const auto version = reader.number<std::uint32_t>(); version != kVersion) {
+  const auto version = reader.number<std::uint32_t>();
+  if (version != kVersion && version != kVersionSeat) {
     return fail(Errc::unsupported, path + " has format version " + std::to_string(version) +
-                                       ", this build reads version 1: use the build that wrote it");
+                                       ", this build reads versions 1 and 2: use the build that wrote it");
   }
   IncarnationFile file;
   file.incarnation = raft::Incarnation(reader.number<std::uint64_t>());
   const auto flags = reader.number<std::uint8_t>();
   file.founded = (flags & kFounded) != 0;
   file.lost = (flags & kLost) != 0;
+  const bool seat = version == kVersionSeat;
+  if (seat && (flags & kSeatWanted) != 0) file.seat.state = Seat::State::wanted;
   const auto pledged = decode_configuration(reader);
+  if (seat && (flags & kSeatTaken) != 0) {
+    file.seat.state = Seat::State::taken;
+    file.seat.through = Index(reader.number<std::uint64_t>());
+    file.seat.term = Term(reader.number<std::uint64_t>());
+  }
   if (!pledged || !reader.at_end() || file.incarnation == raft::Incarnation(0) ||
       (file.founded && pledged->voters.empty()))
     return damaged("its contents make no sense");

@@ -16,6 +16,9 @@ constexpr Nanos kFirstWord = 2 * kSecond;  // nobody looks before that
 constexpr Nanos kNextWord = 10 * kSecond;
 constexpr Nanos kSilence = kSecond;
 constexpr Nanos kRemindEvery = 50 * kMillisecond;
+// Terms that members who were given up may have gone through meanwhile, times a lot: an entry of theirs and
+// one of the group that goes on without them never have the same index and term.
+constexpr std::uint64_t kTermsSkipped = 1 << 20;
 
 // Answers promise something in the sender's name; requests come from who needs such promises.
 bool is_answer(const raft::Message& message) {
@@ -62,22 +65,23 @@ void Membership::set_peers() {
   }
 }
 
-Status Membership::open(bool blank, bool log_created, bool put_aside) {
+Status Membership::open(const Found& found) {
   const std::string path = group_.options_.data_directory + "/" + std::string(kFileName);
   io::Files& files = group_.env_.files;
   auto exists = files.exists(path);
   if (!exists) return std::unexpected(std::move(exists.error()));
   const bool planted = group_.options_.replica_plant == Plant::damage_keeps_incarnation;
-  if (*exists && (!log_created || planted)) {
+  if (*exists && (!found.log_created || planted)) {
     auto bytes = io::read_whole_file(files, path, kIncarnationFileBytesMax);
     if (!bytes) return std::unexpected(std::move(bytes.error()));
     auto decoded = decode_incarnation_file(*bytes, path);
     if (decoded) {
       file_ = *decoded;
-      return {};
+      return file_.seat.state == Seat::State::wanted ? take_seat(path, found) : Status();
     }
-    if (!blank) return std::unexpected(std::move(decoded.error()));
-  } else if (!blank) {
+    if (!found.blank) return std::unexpected(std::move(decoded.error()));
+  } else if (!found.blank) {
+    if (!*exists && group_.options_.began_alone && found.anonymous) return take_seat(path, found);
     return fail(Errc::invalid_argument,
                 path +
                     (*exists ? " is older than the log beside it"
@@ -87,17 +91,57 @@ Status Membership::open(bool blank, bool log_created, bool put_aside) {
   }
   // Nothing is here that anybody could have relied on. Votes of a log that is gone are forgotten: whoever
   // cast them is not this node any more.
-  file_.lost = put_aside || *exists;
-  while (file_.incarnation == raft::Incarnation(0))
-    file_.incarnation = raft::Incarnation(group_.env_.prng.next());
+  file_.lost = found.put_aside || *exists;
+  file_.incarnation = draw_incarnation(group_.env_.prng);
   group_.log_.info("group_incarnation", {{"group", group_.options_.id},
                                          {"incarnation", file_.incarnation},
-                                         {"why", put_aside ? "what was here is put aside"
-                                                 : *exists ? "the log directory is new"
-                                                           : "the directory is new"}});
+                                         {"why", found.put_aside ? "what was here is put aside"
+                                                 : *exists       ? "the log directory is new"
+                                                                 : "the directory is new"}});
+  return write(path);
+}
+
+Status Membership::write(const std::string& path) const {
   std::vector<std::byte> contents;
   encode_incarnation_file(file_, contents);
-  return io::write_file_atomically(files, path, contents);
+  return io::write_file_atomically(group_.env_.files, path, contents);
+}
+
+Status Membership::take_seat(const std::string& path, const Found& found) {
+  const bool forced = file_.seat.state == Seat::State::wanted;
+  if (found.blank) {
+    return fail(Errc::invalid_argument,
+                path + " says that this node goes on alone with its data of group " +
+                    std::to_string(group_.options_.id.value()) +
+                    ", but there are none: put the directories of checkpoint and log back");
+  }
+  file_ = {.incarnation = draw_incarnation(group_.env_.prng), .pledged = {}, .founded = true};
+  file_.pledged.voters.push_back(group_.options_.node);
+  file_.pledged.set_incarnation(group_.options_.node, file_.incarnation);
+  file_.seat = {Seat::State::taken, found.last_index,
+                forced ? Term(found.term.value() + kTermsSkipped) : found.term};
+  group_.log_.warn("group_goes_on_alone",
+                   {{"group", group_.options_.id},
+                    {"incarnation", file_.incarnation},
+                    {"last_index", found.last_index},
+                    {"cause", forced ? "escd --force-sole-voter: the other members were given up"
+                                     : "the data are of a node that was alone, and becomes one of a cluster"},
+                    {"next", "other nodes of cluster.nodes are taken in when their directories are empty"}});
+  return write(path);
+}
+
+bool Membership::heard(NodeId node) const {
+  const Peer* const peer = find(node);
+  return peer != nullptr && peer->heard;
+}
+
+bool Membership::is_foreign(NodeId node) const {
+  const Peer* const peer = find(node);
+  if (peer == nullptr || peer->status.state != State::member || peer->status.members.incarnations.empty())
+    return false;
+  return std::ranges::none_of(peer->status.members.incarnations, [&](const raft::MemberIncarnation& theirs) {
+    return group_.core_->configuration().incarnation_of(theirs.node) == theirs.incarnation;
+  });
 }
 
 raft::Configuration Membership::base() const {
@@ -205,7 +249,11 @@ void Membership::advance() {
 }
 
 void Membership::save(const raft::Configuration& pledged, bool founded) {
-  saving_ = {.incarnation = file_.incarnation, .pledged = pledged, .lost = file_.lost, .founded = founded};
+  saving_ = {.incarnation = file_.incarnation,
+             .pledged = pledged,
+             .lost = file_.lost,
+             .founded = founded,
+             .seat = file_.seat};
   saver_.contents().clear();
   encode_incarnation_file(saving_, saver_.contents());
   saver_.save(

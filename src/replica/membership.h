@@ -48,16 +48,29 @@ class Membership {
  public:
   explicit Membership(Group& group);
 
-  // Blocking, once, when the log is open. `blank`: neither log nor checkpoint hold anything; `log_created`:
-  // the directory of the log held none; `put_aside`: other data of the group lie beside it. corruption: the
-  // file is damaged; invalid_argument: the data are not known to be anybody's.
-  [[nodiscard]] Status open(bool blank, bool log_created, bool put_aside);
+  struct Found {
+    bool blank = false;        // neither log nor checkpoint hold anything
+    bool log_created = false;  // the directory of the log held none
+    bool put_aside = false;    // other data of the group lie beside it
+    bool anonymous = false;    // no configuration in log and checkpoint names an incarnation
+    Index last_index;          // of the log
+    Term term;                 // the latest one heard of
+  };
+  // Blocking, once, when the log is open. corruption: the file is damaged; invalid_argument: the data are not
+  // known to be anybody's.
+  [[nodiscard]] Status open(const Found& found);
   [[nodiscard]] raft::Incarnation incarnation() const { return file_.incarnation; }
   // The configuration means these data. It does not when they came with a snapshot from before the disk was
   // replaced: the vote in it is that of the data that are gone.
   [[nodiscard]] bool is_meant() const;
   // The configuration before the first entry; without voters when it is not known here.
   [[nodiscard]] raft::Configuration base() const;
+  [[nodiscard]] const Seat& seat() const { return file_.seat; }
+  // The peer has said what its data are. Nobody is taken in before.
+  [[nodiscard]] bool heard(NodeId peer) const;
+  // Its data are of a group that has no member in common with this one: another history. It must not get
+  // this one's log on top of them.
+  [[nodiscard]] bool is_foreign(NodeId peer) const;
 
   // Those of the group's options: more or fewer than before.
   void set_peers();
@@ -80,6 +93,10 @@ class Membership {
   [[nodiscard]] bool idle() const { return saver_.idle(); }
 
  private:
+  // These data become the only member, under a new incarnation.
+  [[nodiscard]] Status take_seat(const std::string& path, const Found& found);
+  [[nodiscard]] Status write(const std::string& path) const;
+
   using State = MemberStatus::State;
   struct Peer {
     NodeId node;

@@ -70,11 +70,31 @@ TEST_F(DataDirectoryTest, a_member_of_a_cluster_never_runs_alone) {
   EXPECT_NE(refusal(single()).find("but the configuration has no [cluster]"), std::string::npos);
 }
 
-TEST_F(DataDirectoryTest, a_single_nodes_directory_does_not_join_a_cluster) {
+TEST_F(DataDirectoryTest, a_single_nodes_directory_becomes_a_clusters_when_that_has_its_id) {
   Config alone = single();
-  alone.node.cluster_id = "prod";
+  alone.node.cluster_id = "mine";
   EXPECT_EQ(refusal(alone), "");
   EXPECT_NE(refusal(member(1)).find("belongs to a single node"), std::string::npos);
+  EXPECT_NE(refusal(member(1)).find("cluster.id = \"mine\""), std::string::npos) << refusal(member(1));
+  Config joining = member(1, "mine");
+  joining.cluster.join = true;
+  EXPECT_NE(refusal(joining).find("remove the key here"), std::string::npos) << refusal(joining);
+  EXPECT_NE(refusal(member(2, "mine")).find("belongs to node 1"), std::string::npos);
+  EXPECT_EQ(refusal(alone), "") << "a refusal changes nothing";
+  {
+    const auto grown = DataDirectory::open(member(1, "mine"), 3);
+    ASSERT_TRUE(grown.has_value()) << grown.error().message;
+    EXPECT_TRUE(grown->identity().began_alone);
+    EXPECT_EQ(grown->identity().groups, 3u);
+  }
+  EXPECT_TRUE(DataDirectory::open(member(1, "mine"), 3)->identity().began_alone) << "also later";
+  EXPECT_NE(refusal(alone).find("but the configuration has no [cluster]"), std::string::npos)
+      << "there is no way back";
+}
+
+TEST_F(DataDirectoryTest, a_cluster_of_several_did_not_begin_alone) {
+  EXPECT_FALSE(DataDirectory::open(member(1), 3)->identity().began_alone);
+  EXPECT_FALSE(DataDirectory::open(member(1), 3)->identity().began_alone) << "also later";
 }
 
 TEST_F(DataDirectoryTest, the_number_of_groups_cannot_change) {

@@ -209,5 +209,123 @@ TEST(Nodes, a_restart_with_the_old_configuration_goes_on_with_the_nodes_of_the_l
   EXPECT_EQ(world.commit_one(*world.leader()), Errc::ok);
 }
 
+// A node that was alone, and is given others.
+struct GrownWorld : ClusterWorld {
+  GrownWorld() : ClusterWorld(3) {
+    peers = node(1).options.peers;
+    members = node(1).options.members;
+    node(1).options.peers.clear();
+    node(1).options.members = {};
+    node(1).options.began_alone = true;
+  }
+  void be_alone() {
+    boot(1);
+    ASSERT_NE(wait_for_leader(), nullptr);
+    for (int i = 0; i < 100; ++i) ASSERT_EQ(commit_one(node(1)), Errc::ok);
+  }
+  void meet_others() {
+    node(1).crash();
+    node(1).options.peers = peers;
+    node(1).options.members = members;
+  }
+  std::vector<peer::PeerAddress> peers;
+  raft::Configuration members;
+};
+
+TEST(Nodes, a_node_that_was_alone_takes_in_others_and_dies) {
+  for (const bool checkpointed : {false, true}) {
+    GrownWorld world;
+    if (!checkpointed) world.node(1).options.checkpoint_interval = 1000 * kSecond;
+    world.be_alone();
+    if (checkpointed) world.run_for(kSecond);
+    const Index before = world.node(1).group->core().commit_index();
+    world.meet_others();
+    world.boot_all();
+    ASSERT_TRUE(world.run_until([&] { return world.whole(); })) << checkpointed;
+    for (int i = 0; i < 10; ++i) ASSERT_EQ(world.commit_one(*world.wait_for_leader()), Errc::ok);
+    for (const auto& node : world.nodes) EXPECT_GT(node->group->core().last_index(), before);
+    world.node(1).crash();
+    ASSERT_TRUE(world.run_until([&] { return world.leader() != nullptr; }));
+    EXPECT_EQ(world.commit_one(*world.leader()), Errc::ok);
+    world.boot(1);
+    EXPECT_TRUE(world.run_until([&] { return world.whole(); }));
+  }
+}
+
+TEST(Nodes, a_node_that_was_alone_goes_on_when_it_dies_while_it_grows) {
+  GrownWorld world;
+  world.be_alone();
+  world.meet_others();
+  world.boot(1);  // the others are not there yet
+  ASSERT_NE(world.wait_for_leader(), nullptr);
+  EXPECT_EQ(world.commit_one(world.node(1)), Errc::ok) << "it is its own majority";
+  const raft::Incarnation incarnation = world.node(1).group->incarnation();
+  for (int i = 0; i < 3; ++i) {
+    world.node(1).crash();
+    world.boot(1);
+    world.run_for(100 * kMillisecond * i);
+  }
+  EXPECT_EQ(world.node(1).group->incarnation(), incarnation) << "once only";
+  world.boot(2);
+  world.run_for(30 * kMillisecond);
+  world.node(1).crash();
+  world.boot(1);
+  world.boot(3);
+  EXPECT_TRUE(world.run_until([&] { return world.whole(); }));
+}
+
+TEST(Nodes, two_nodes_that_were_alone_do_not_take_each_other_in) {
+  GrownWorld world;
+  ClusterNode& other = world.node(2);
+  const auto peers = other.options.peers;
+  const auto members = other.options.members;
+  other.options.peers.clear();
+  other.options.members = {};
+  other.options.began_alone = true;
+  world.be_alone();
+  world.boot(2);
+  ASSERT_TRUE(world.run_until([&] { return other.leading(); }));
+  EXPECT_EQ(world.commit_one(other), Errc::ok);
+  world.meet_others();
+  other.crash();
+  other.options.peers = peers;
+  other.options.members = members;
+  world.boot(1);
+  world.boot(2);
+  world.run_for(5 * kSecond);
+  EXPECT_TRUE(world.node(1).leading());
+  EXPECT_TRUE(other.leading());
+  EXPECT_FALSE(world.node(1).members().contains(NodeId(2)));
+  EXPECT_FALSE(other.members().contains(NodeId(1)));
+  EXPECT_EQ(world.commit_one(world.node(1)), Errc::ok);
+}
+
+// An incarnation that is missing beside a member's log proves nothing, whatever the directory once was.
+TEST(Nodes, a_grown_node_that_has_lost_its_incarnation_is_refused) {
+  GrownWorld world;
+  world.be_alone();
+  world.meet_others();
+  world.boot_all();
+  ASSERT_TRUE(world.run_until([&] { return world.whole(); }));
+  world.node(1).crash();
+  sim::SimFiles files(world.node(1).fs);
+  ASSERT_TRUE(files.remove("/data/incarnation").has_value());
+  const Status refused = world.node(1).boot();
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_NE(refused.error().message.find("is missing"), std::string::npos) << refused.error().message;
+}
+
+TEST(Nodes, a_member_does_not_run_alone_when_its_configuration_forgets_the_others) {
+  ClusterWorld world(3);
+  world.boot_all();
+  ASSERT_TRUE(world.run_until([&] { return world.whole(); }));
+  world.node(1).crash();
+  world.node(1).options.peers.clear();
+  world.node(1).options.members = {};
+  const Status refused = world.node(1).boot();
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_NE(refused.error().message.find("list the others"), std::string::npos) << refused.error().message;
+}
+
 }  // namespace
 }  // namespace esc::replica::test

@@ -43,6 +43,9 @@ struct GroupOptions {
   // Voters of a new group (static bootstrap), afterwards the log says who they are. Empty: only this node.
   // With `peers`, a new group waits until all of them are there and new, too (docs/decisions/0017).
   raft::Configuration members{};
+  // The data directory was created by a node without others: what it holds without an incarnation is whole,
+  // and the node may go on as the first member of a cluster.
+  bool began_alone = false;
   raft::Timeouts timeouts{};
   std::uint64_t cluster_id = 0;
   std::string data_directory;  // of this group: checkpoint and partitions
@@ -456,7 +459,9 @@ class Group final : private peer::LinkHandler {
   void truncate_replayed(Index from, Replay& replay);
   void discard_replayed(Replay& replay);
   [[nodiscard]] raft::Configuration initial_members() const;
-  [[nodiscard]] Status open_membership(const wal::RecoveryReport& report, const Checkpoint& checkpoint);
+  [[nodiscard]] Status open_membership(const wal::RecoveryReport& report, const Checkpoint& checkpoint,
+                                       const Replay& replay);
+  [[nodiscard]] Status check_never_member() const;
   void make_core(const raft::Restored& restored);
   [[nodiscard]] Status make_room(const std::function<void()>& pump);
   [[nodiscard]] Status replay_frame(const wal::RecoveredFrame& frame, Replay& replay);

@@ -106,6 +106,73 @@ def a_leader_is_removed_and_a_node_added_under_load(context):
 
 
 @test(timeout=60)
+def a_leader_is_removed_from_a_cluster_without_traffic(context):
+    """Nothing but heartbeats tells the leaving node that the list with its departure is committed."""
+    cluster = Cluster(context).start()
+    cluster.create_topic("t", 3)
+    time.sleep(0.3)
+    leaders = cluster.leaders("t")
+    controller = cluster.ask(lambda client: client.metadata(None)["controller_id"])
+    leaving = cluster[next((n for n in leaders if n != controller), leaders[0])]
+    started = time.monotonic()
+    esctl(context, cluster, "node", "remove", "--id", str(leaving.number), timeout=15)
+    context.note(f"removed in {time.monotonic() - started:.2f} s")
+    cluster.leaders("t", avoid=(leaving.number,))
+    check_equal(cluster.produce("t", 0, [b"after"]), 0, "offset of the first event")
+
+
+@test(timeout=60)
+def a_single_node_grows_into_a_cluster_of_three_and_dies(context):
+    cluster = Cluster(context)
+    first, config = cluster[1], cluster[1].config.read_text()
+    for node in cluster.nodes[1:]:
+        node.config.write_text(node.config.read_text().replace("[cluster]\n", "[cluster]\njoin = true\n"))
+    alone = f"groups = {cluster.groups}\n[kafka]\nlisten = '{first.bootstrap}'\n{cluster.tuning}"
+    first.config.write_text(alone)
+    first.spawn()
+    first.wait_ready()
+    for name in ("t", "u"):
+        cluster.create_topic(name, 3)
+    stored = {}
+    for partition in range(3):
+        for n in range(20):
+            cluster.produce("t", partition, [b"%d-%d" % (partition, n)])
+        stored[partition] = [r.value for r in cluster.read("t", partition)]
+    # What an operator tries first says what to do, and the cluster's id.
+    told = esctl(context, cluster, "node", "add", "--id", "2", "--peer", f"{cluster[2].host}:{cluster[2].peer_port}",
+                 "--kafka", cluster[2].bootstrap, code=1)
+    check("runs without others" in told and "Grow a single node" in told, f"the refusal: {told}")
+    identity = told.split('cluster.id = "')[1].split('"')[0]
+    check_equal(first.stop(), 0, "exit code")
+    # Another id: no.
+    first.config.write_text(config)
+    code, out, err = run_to_end(*first.command())
+    check(code == 1 and identity in out + err, f"with another cluster's id it starts: {code} {out}{err}")
+    for node in cluster.nodes:
+        text = config if node is first else node.config.read_text()
+        node.config.write_text(text.replace("id = 'e2e'", f"id = '{identity}'"))
+        node.spawn()
+    for node in cluster.nodes:
+        node.wait_ready()
+    eventually(lambda: voters(context, cluster) == [1, 2, 3], 20, what="all nodes vote in every group")
+    # It has become a member like the others.
+    cluster.produce("u", 0, [b"by three"])
+    first.kill()
+    for partition in range(3):
+        check_equal([r.value for r in cluster.read("t", partition)], stored[partition], f"t/{partition} without node 1")
+    check_equal([r.value for r in cluster.read("u", 0)], [b"by three"], "u/0 without node 1")
+    cluster.produce("u", 1, [b"by two"])
+    first.spawn()
+    first.wait_ready()
+    cluster[2].kill()
+    check_equal([r.value for r in cluster.read("u", 1)], [b"by two"], "u/1 without node 2")
+    cluster[2].spawn()
+    cluster[2].wait_ready()
+    cluster.stop_all()
+    cluster.check_equal_logs()
+
+
+@test(timeout=60)
 def a_node_that_joins_never_begins_a_cluster(context):
     cluster = Cluster(context)
     fourth = cluster.grow()
