@@ -48,6 +48,7 @@ struct Parsed {
   std::string output = "table";
   std::string config_file;
   std::string profile;
+  std::string force_cluster;
   std::vector<std::string> settings;
   std::string values[std::size(kShorthands)];
 };
@@ -73,6 +74,12 @@ void declare(CLI::App& app, Parsed& parsed) {
       app.add_flag("--print-config", parsed.print_config, "Print the configuration in effect and exit");
   plan->excludes(check)->excludes(print);
   check->excludes(print);
+  app.add_option("--force-sole-voter", parsed.force_cluster,
+                 "Majority of disks lost: make this stopped node's data all there is, and exit; see escd(8)")
+      ->type_name("CLUSTER-ID")
+      ->excludes(plan)
+      ->excludes(check)
+      ->excludes(print);
   app.add_option("--output", parsed.output, "Form of --print-plan: table, json")
       ->type_name("FORM")
       ->check(CLI::IsMember({"table", "json"}));
@@ -101,6 +108,8 @@ std::expected<CommandLine, CommandLineExit> parse_command_line(int argc, const c
   if (parsed.print_plan) command.action = Action::print_plan;
   if (parsed.check_config) command.action = Action::check_config;
   if (parsed.print_config) command.action = Action::print_config;
+  if (app.count("--force-sole-voter") > 0) command.action = Action::force_sole_voter;
+  command.confirmed_cluster = parsed.force_cluster;
   command.json = parsed.output == "json";
   if (app.count("--config") > 0) command.sources.config_file = parsed.config_file;
   if (app.count("--profile") > 0) command.sources.profile = parsed.profile;

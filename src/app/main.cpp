@@ -5,6 +5,7 @@
 #include "esc/app/config.h"
 #include "esc/app/node.h"
 #include "esc/topo/placement.h"
+#include "forced_start.h"
 
 namespace {
 
@@ -38,6 +39,8 @@ int main(int argc, char** argv) {
     print(stdout, app::format_config(*config));
     return 0;
   }
+  if (command->action == app::Action::force_sole_voter)
+    return app::force_sole_voter(*config, command->confirmed_cluster);
   const auto topology = topo::read_topology(
       {.data_dir = config->data_dir, .wal_dir = config->wal_dir, .listen_host = config->kafka.listen.host});
   if (!topology) {

@@ -26,6 +26,8 @@ std::uint32_t Admission::do_work(Nanos now) {
   if (group_.options_.replica_plant == Plant::blank_disk_is_member) return 0;
   const raft::Core& core = *group_.core_;
   if (core.configurations().current_index() > core.commit_index() || core.configurations().full()) return 0;
+  // Who is new must not be fed from what is void.
+  if (core.log().snapshot_index() < group_.membership_->voided()) return 0;
   if (dismiss(now)) return 1;
   for (const peer::PeerAddress& peer : group_.options_.peers) {
     if (peer.node != group_.options_.node && group_.nodes_.stays(peer.node) && judge(peer.node, now))

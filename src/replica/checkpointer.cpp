@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "deduper.h"
+#include "membership.h"
 #include "snapshot_fetch.h"
 
 namespace esc::replica {
@@ -48,7 +49,9 @@ bool Checkpointer::due(Nanos now) const {
   if (now < retry_at_ || group_.replaying_ || target() < group_.checkpointed_) return false;
   if (target() == group_.checkpointed_ && !group_.files_changed_) return false;
   if (group_.shutting_down_) return !group_.ring_.has_queued() && group_.wal_->in_flight() == 0;
-  return now - last_ >= group_.options_.checkpoint_interval ||
+  const bool voided = group_.membership_ != nullptr && group_.checkpointed_ < group_.membership_->voided() &&
+                      target() >= group_.membership_->voided();
+  return voided || now - last_ >= group_.options_.checkpoint_interval ||
          group_.bytes_since_checkpoint_ >= group_.options_.checkpoint_bytes ||
          group_.wal_->space() == wal::Space::low;
 }
@@ -224,7 +227,9 @@ void Checkpointer::finish() {
     for (Partition* partition : group_.partition_list_) partition->log().release_removed();
     return group_.snapshot_installed();
   }
-  const Index released = group_.releasable();
+  Index released = group_.releasable();
+  const Index voided = group_.membership_ != nullptr ? group_.membership_->voided() : Index(0);
+  if (target_ >= voided) released = std::max(released, voided);
   group_.wal_->release_through(released);
   group_.core_->compacted(released);
   for (Partition* partition : group_.partition_list_) partition->log().release_removed();

@@ -7,6 +7,7 @@
 #include "apply_op.h"
 #include "checkpoint_format.h"
 #include "checkpointer.h"
+#include "esc/replica/forced_seat.h"
 #include "esc/replica/group.h"
 #include "esc/wire/record_batch.h"
 #include "incarnation_file.h"
@@ -31,7 +32,9 @@ Result<std::unique_ptr<Group>> Group::open(io::Env env, obs::LogSource log, cons
     return std::unexpected(std::move(status.error()));
   std::unique_ptr<Group> group(new Group(env, log, options, listener));
   Status status = group->recover(pump);
-  if (!status && status.error().code == Errc::corruption && options.members.voters.size() > 2) {
+  // Who is to go on without the others has nobody to learn from.
+  if (!status && status.error().code == Errc::corruption && options.members.voters.size() > 2 &&
+      !seat_is_wanted(env.files, options.data_directory)) {
     // Peers have what is damaged here. What has been replayed so far has gone up to the floors above: they
     // begin anew, too, and then nothing of it is left.
     if (Status marked = mark_damaged(env.files, options.data_directory, status.error().message); !marked) {

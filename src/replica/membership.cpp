@@ -355,6 +355,12 @@ std::uint32_t Membership::do_work(Nanos now) {
     tell_again_at_ = now + kSilence;
     tell_all();
   }
+  // Nor does a leader say anything to who is no member.
+  if (group_.core_->is_leader() && now >= tell_again_at_) {
+    tell_again_at_ = now + kSilence;
+    for (Peer& peer : peers_)
+      peer.to_tell = peer.to_tell || !group_.core_->configuration().contains(peer.node);
+  }
   const std::uint32_t work = tell();
   const bool waits = state() != State::member || group_.core_->configuration().voters.empty() ||
                      (group_.core_->leader() == NodeId(0) && majority_lost());

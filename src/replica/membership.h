@@ -66,6 +66,10 @@ class Membership {
   // The configuration before the first entry; without voters when it is not known here.
   [[nodiscard]] raft::Configuration base() const;
   [[nodiscard]] const Seat& seat() const { return file_.seat; }
+  // The log up to here may name members that count no more: nobody gets it, only a checkpoint from behind it.
+  [[nodiscard]] Index voided() const {
+    return file_.seat.state == Seat::State::taken ? file_.seat.through : Index(0);
+  }
   // The peer has said what its data are. Nobody is taken in before.
   [[nodiscard]] bool heard(NodeId peer) const;
   // Its data are of a group that has no member in common with this one: another history. It must not get

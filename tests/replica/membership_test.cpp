@@ -30,6 +30,28 @@ TEST(IncarnationFile, reads_back_what_was_written_and_notices_every_flipped_bit)
   }
 }
 
+TEST(IncarnationFile, a_seat_reads_back_and_needs_a_newer_version) {
+  IncarnationFile file;
+  file.incarnation = raft::Incarnation(7);
+  file.seat.state = Seat::State::wanted;
+  std::vector<std::byte> bytes;
+  encode_incarnation_file(file, bytes);
+  EXPECT_EQ(load_le<std::uint32_t>(bytes.data() + 8), 2u);
+  EXPECT_EQ(decode_incarnation_file(bytes, "x")->seat.state, Seat::State::wanted);
+  file.seat = {Seat::State::taken, Index(12), Term(34)};
+  file.founded = true;
+  file.pledged.voters.push_back(NodeId(1));
+  file.pledged.set_incarnation(NodeId(1), file.incarnation);
+  bytes.clear();
+  encode_incarnation_file(file, bytes);
+  const auto decoded = decode_incarnation_file(bytes, "x");
+  ASSERT_TRUE(decoded.has_value()) << decoded.error().message;
+  EXPECT_EQ(decoded->seat.state, Seat::State::taken);
+  EXPECT_EQ(decoded->seat.through, Index(12));
+  EXPECT_EQ(decoded->seat.term, Term(34));
+  EXPECT_EQ(decoded->pledged, file.pledged);
+}
+
 TEST(Membership, a_new_cluster_is_founded_by_all_of_its_voters_with_equal_members) {
   ClusterWorld world(3);
   world.boot_all();

@@ -236,11 +236,12 @@ struct ConfigSources {
 [[nodiscard]] std::vector<std::string_view> builtin_profile_names();
 [[nodiscard]] std::optional<std::string_view> builtin_profile(std::string_view name);
 
-enum class Action : std::uint8_t { run, print_plan, check_config, print_config };
+enum class Action : std::uint8_t { run, print_plan, check_config, print_config, force_sole_voter };
 
 struct CommandLine {
   Action action = Action::run;
-  bool json = false;  // --output json, for print_plan
+  bool json = false;              // --output json, for print_plan
+  std::string confirmed_cluster;  // of force_sole_voter
   ConfigSources sources;
 };
 

@@ -3,8 +3,9 @@
 import shutil
 import time
 
-from harness.cases import check, test
+from harness.cases import check, check_equal, eventually, test
 from harness.cluster import Cluster, Load
+from harness.server import run_to_end
 
 
 def taken_in(cluster, node, since, timeout=30, groups=None):
@@ -77,3 +78,59 @@ def a_blank_disk_and_a_node_that_missed_the_news_elect_nobody(context):
         node.wait_ready()
     values = [r.value for r in cluster.read("t", 0)]
     check(values == [b"acknowledged"], f"stored: {values}")
+
+
+@test(timeout=60)
+def a_survivor_of_a_lost_majority_goes_on_alone_when_the_operator_says_so(context):
+    cluster = Cluster(context).start()
+    cluster.create_topic("t", 3)
+    for partition in range(3):
+        cluster.produce("t", partition, [b"acknowledged-%d" % partition])
+    time.sleep(0.5)  # until node 1 has heard of it, whoever led
+    survivor = cluster[1]
+    cluster.stop_all()
+    old = {}
+    for lost in cluster.nodes[1:]:
+        old[lost.number] = f"{lost.data_dir}.old"
+        shutil.move(lost.data_dir, old[lost.number])
+        lost.spawn()
+    survivor.spawn()
+    # It holds everything, and does not know that.
+    time.sleep(1.5)
+    check(not any("group_leading" in node.log() for node in cluster.nodes), "somebody leads without a majority")
+    code, out, err = run_to_end(*survivor.command("--force-sole-voter", "e2e"))
+    check(code == 1 and "in use by another escd" in err, f"on a running node: {code} {err}")
+    survivor.stop()
+    code, out, err = run_to_end(*survivor.command("--force-sole-voter", "yes"))
+    check(code == 2 and "nothing was changed" in err, f"without the cluster's id: {code} {out}{err}")
+    check("IS LOST" in out and "group 2: last term" in out, f"what it means, and where the logs end: {out}")
+    code, out, err = run_to_end(*cluster[2].command("--force-sole-voter", "e2e"), timeout=5)
+    check(code == 1 and "in use" in err, f"on another running one: {code} {err}")
+    cluster[2].stop()
+    code, out, err = run_to_end(*cluster[2].command("--force-sole-voter", "e2e"))
+    check(code == 1 and "no voter" in err, f"on a node without data: {code} {out}{err}")
+    code, out, err = run_to_end(*survivor.command("--force-sole-voter", "e2e"))
+    check(code == 0 and "Next:" in out, f"confirmed: {code} {out}{err}")
+    survivor.spawn()
+    survivor.wait_ready()
+    for partition in range(3):
+        values = [r.value for r in cluster.read("t", partition)]
+        check_equal(values, [b"acknowledged-%d" % partition], f"t/{partition} at node 1")
+    cluster.produce("t", 0, [b"alone"])
+    # A node with its old data is not taken in, and says nothing that counts; an empty one is.
+    cluster[3].stop()
+    shutil.rmtree(cluster[3].data_dir)
+    shutil.copytree(old[3], cluster[3].data_dir)
+    cluster[3].spawn()
+    check(survivor.wait_log("member_refused group=0 node=3", 10), f"old data: {survivor.log_tail()}")
+    cluster[3].stop()
+    shutil.rmtree(cluster[3].data_dir)
+    since = log_ends(cluster)
+    cluster[2].spawn()
+    cluster[3].spawn()
+    taken_in(cluster, cluster[3], since)
+    eventually(lambda: "promote node=2" in survivor.log(), 15, what="node 2 is a voter again")
+    survivor.kill()
+    values = [r.value for r in cluster.read("t", 0)]
+    check_equal(values, [b"acknowledged-0", b"alone"], "t/0 without node 1")
+    cluster.produce("t", 1, [b"by two and three"])
