@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "esc/base/assert.h"
+#include "esc/io/read_failure.h"
 
 namespace esc::store {
 namespace {
@@ -157,7 +158,7 @@ void Compaction::arrived() {
   if (cancelled_) return finish(Errc::closed);
   if (op.error != Errc::ok) {
     log_.describe(source(), position_, "a read failed (errno " + std::to_string(op.os_error) + ")");
-    return finish(Errc::io_error);
+    return finish(io::read_failure(op.os_error));
   }
   const ByteView bytes = op.buffer;
   if (op.transferred < bytes.size()) return damaged(op.transferred, "the file ends too early");

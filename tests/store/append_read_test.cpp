@@ -270,12 +270,21 @@ TEST_F(AppendReadTest, a_failed_sync_is_an_error_even_when_it_says_no_space) {
   EXPECT_EQ(sync(), Errc::io_error);
 }
 
-TEST_F(AppendReadTest, a_failed_read_says_where) {
+TEST_F(AppendReadTest, what_the_device_cannot_read_is_damage_and_the_message_says_where) {
   fill(2);
-  disk_.fault = [](const io::DiskOp& op) { return op.kind == io::DiskOp::Kind::read ? EIO : 0; };
+  for (const int os_error : {EIO, ENODATA, EBADMSG, ENOMEM}) {
+    disk_.fault = [=](const io::DiskOp& op) { return op.kind == io::DiskOp::Kind::read ? os_error : 0; };
+    const Errc expected = os_error == ENOMEM ? Errc::io_error : Errc::corruption;
+    std::vector<std::byte> bytes;
+    EXPECT_EQ(read(Offset(0), 1000, bytes), expected) << os_error;
+    EXPECT_NE(log_->last_error().find(".log at byte 0"), std::string::npos) << log_->last_error();
+    Offset found;
+    WallMs time = 0;
+    EXPECT_EQ(find_time(1, found, time), expected) << os_error;
+  }
+  disk_.fault = nullptr;
   std::vector<std::byte> bytes;
-  EXPECT_EQ(read(Offset(0), 1000, bytes), Errc::io_error);
-  EXPECT_NE(log_->last_error().find(".log at byte 0"), std::string::npos) << log_->last_error();
+  EXPECT_EQ(read(Offset(0), 1000, bytes), Errc::ok) << "nothing was given up";
 }
 
 TEST_F(AppendReadTest, every_flipped_byte_is_reported_and_never_served) {

@@ -375,6 +375,17 @@ TEST_F(CompactionTest, segments_that_time_has_cut_small_become_large_ones) {
   EXPECT_EQ(read_all(), all_);
 }
 
+TEST_F(CompactionTest, what_the_device_cannot_read_leaves_everything_as_it_was) {
+  fill(300, 30);
+  seal();
+  disk_.fault = [](const io::DiskOp& op) { return op.kind == io::DiskOp::Kind::read ? EIO : 0; };
+  EXPECT_EQ(compact(), Errc::corruption);
+  disk_.fault = nullptr;
+  EXPECT_EQ(read_all(), all_);
+  put({{"x", "1"}});
+  ASSERT_EQ(compact(), Errc::ok) << "the log goes on";
+}
+
 TEST_F(CompactionTest, retention_in_the_middle_ends_it_and_loses_nothing) {
   fill(300, 30);
   seal();
