@@ -129,9 +129,11 @@ void Group::finish_waiters() {
 }
 
 void Group::fail_waiters(Errc code) {
-  while (!waiters_.empty()) {
-    CommitWaiter& waiter = waiters_.pop_front();
-    waiter.done(waiter, code);
+  for (auto* list : {&waiters_, &reads_asked_, &reads_waiting_}) {
+    while (!list->empty()) {
+      CommitWaiter& waiter = list->pop_front();
+      waiter.done(waiter, code);
+    }
   }
 }
 

@@ -217,6 +217,11 @@ class Group final : private peer::LinkHandler {
                                                           ByteView body);
   // `waiter.index` is set; done runs from do_work or from this call when it is committed already.
   void wait_committed(CommitWaiter& waiter);
+  // A linearizable read (ReadIndex, Raft dissertation 6.4): `waiter.done` runs, from do_work or from this
+  // call, with ok once a majority has answered a heartbeat sent after this call. What is committed here then
+  // is at least what anybody was told is committed before the call. not_leader: it was not so. Costs one
+  // round trip, shared by all who wait, and no disk; nothing with a single voter.
+  void confirm_leadership(CommitWaiter& waiter);
 
   [[nodiscard]] std::expected<Index, Errc> create_partition(const PartitionIdentity& identity);
   [[nodiscard]] std::expected<Index, Errc> delete_partition(PartitionId id);
@@ -415,6 +420,8 @@ class Group final : private peer::LinkHandler {
   void finish_segment_write(ApplyOp& op, Errc code);
   void finish_waiters();
   void fail_waiters(Errc code);
+  void ask_reads();
+  void answer_reads(const raft::ReadAnswer& answer);
   void bury(Nanos now);
   std::uint32_t enforce_retention(Nanos now);
   [[nodiscard]] std::uint64_t tail_entry(const Partition& partition, Offset offset) const;
@@ -498,6 +505,10 @@ class Group final : private peer::LinkHandler {
   std::vector<std::pair<Index, PartitionId>> creations_;
   IntrusiveList<Partition> dirty_;  // have committed batches that are not in the files
   IntrusiveList<CommitWaiter> waiters_;
+  // Reads: those the core was asked for, as one request, and those that come with the next one.
+  IntrusiveList<CommitWaiter> reads_asked_;
+  IntrusiveList<CommitWaiter> reads_waiting_;
+  std::uint64_t read_request_ = 0;
 
   std::vector<std::unique_ptr<ApplyOp>> apply_ops_;
   std::vector<ApplyOp*> apply_free_;
