@@ -50,7 +50,7 @@ struct GroupOptions {
   std::uint64_t cluster_id = 0;
   std::string data_directory;  // of this group: checkpoint and partitions
   wal::Options wal;            // with its directory
-  store::Options store;        // segment_bytes comes from each partition
+  store::Options store;        // how segments are rolled comes from each partition
   ByteSpan ring_memory;        // kBlockBytes-aligned
   std::uint32_t frame_bytes_max = 1088 * 1024;
   // When the disk is busy with one write, the next frame is written beside it once it holds this much.
@@ -225,6 +225,8 @@ class Group final : private peer::LinkHandler {
 
   [[nodiscard]] std::expected<Index, Errc> create_partition(const PartitionIdentity& identity);
   [[nodiscard]] std::expected<Index, Errc> delete_partition(PartitionId id);
+  // The partition's segments end by these rules from this entry of the log on, on every member.
+  [[nodiscard]] std::expected<Index, Errc> propose_rolling(PartitionId id, const store::RollRules& rules);
   // Records below `start` (at most the high watermark) may be deleted.
   [[nodiscard]] std::expected<Index, Errc> propose_log_start(PartitionId id, Offset start);
 
@@ -407,6 +409,8 @@ class Group final : private peer::LinkHandler {
   // `at`: the files go once a checkpoint covers this.
   void apply_partition_delete(PartitionId id, Index at);
   void apply_log_start(PartitionId id, ByteView body);
+  void apply_partition_config(PartitionId id, ByteView body);
+  void adopt_rolling(Partition& partition, Offset from, const store::RollRules& rules);
   void move_log_start(Partition& partition);
   void register_batch(std::uint64_t sequence, Partition& partition);
   void adopt_partition(std::unique_ptr<Partition> partition);
