@@ -62,6 +62,7 @@ LIBRARY_BANS = [
     (re.compile(r"\busing\s+namespace\s+std\b"), "'using namespace std'"),
     (re.compile(r"(?<![\w_])assert\s*\("), "assert(): use ESC_ASSERT, which stays on in release builds"),
     (re.compile(r"\bthrow\b(?!\s*\()"), "throw: fallible calls return Result or std::expected"),
+    (re.compile(r"__builtin_prefetch\((?!line\);)"), "__builtin_prefetch: use esc::prefetch, whose calls the compiler does not drop"),
 ]
 BANNED_TEXT = [
     (re.compile(r"\b(TODO|FIXME|XXX|HACK)\b"), "an unfinished note: finish it, or open an issue"),

@@ -100,9 +100,10 @@ class PlantedViolations(unittest.TestCase):
         self.assert_found("docs/c.md:1", "no such path")
 
     def test_library_bans(self):
-        self.write("src/wal/wal.cpp", "void f() {\n  assert(x);\n  throw 1;\n}\n")
+        self.write("src/wal/wal.cpp", "void f() {\n  assert(x);\n  throw 1;\n  __builtin_prefetch(&x);\n}\n")
         self.assert_found("wal.cpp:2", "ESC_ASSERT")
         self.assert_found("wal.cpp:3", "throw")
+        self.assert_found("wal.cpp:4", "esc::prefetch")
 
     def test_headers_are_guarded(self):
         self.write("include/esc/wal/bare.h", "int x();\n")

@@ -352,6 +352,8 @@ void Controller::order_create(TopicOrder& order, std::vector<std::byte>& command
       return refuse(wire::ErrorCode::invalid_config, status.error().message);
     }
   }
+  if (Status status = check_together(settings); !status)
+    return refuse(wire::ErrorCode::invalid_config, status.error().message);
   replica::Topic topic;
   for (std::size_t i = 0; i < topic.id.size(); i += 8) {
     const std::uint64_t random = broker_.env().prng.next();

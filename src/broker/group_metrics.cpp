@@ -38,7 +38,8 @@ GroupMetrics::GroupMetrics(Broker& broker, obs::Scope& scope)
       members_expired_(
           scope.counter("esc_consumer_group_members_expired_total", "Members whose session timed out")),
       commits_(scope.counter("esc_offset_commits_total", "Commits of offsets that are in the log")),
-      offsets_committed_(scope.counter("esc_offsets_committed_total", "Offsets in them")) {
+      offsets_committed_(scope.counter("esc_offsets_committed_total", "Offsets in them")),
+      lag_(broker, scope) {
   using enum coord::Phase;
   for (const coord::Phase phase : {empty, preparing, completing, stable}) {
     groups_[static_cast<std::size_t>(phase)] =
@@ -61,6 +62,7 @@ void GroupMetrics::count_consumer_groups() {
 }
 
 void GroupMetrics::do_work(Nanos now) {
+  lag_.do_work(now);
   if (now < next_) return;
   next_ = now + kSecond;
   count_consumer_groups();

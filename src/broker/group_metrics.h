@@ -1,6 +1,5 @@
 // What the groups of this core count by themselves, Raft groups and consumer groups, summed up into the
-// metrics once a second. How far a consumer group is behind is not among them: a series for each group would
-// have no bound, and the ends of its partitions are on other cores (`esctl group lag` asks them).
+// metrics once a second. How far consumer groups are behind is LagMetrics'.
 //
 // Threading: the core of the broker.
 #pragma once
@@ -8,6 +7,7 @@
 #include <array>
 
 #include "esc/broker/broker.h"
+#include "lag_metrics.h"
 
 namespace esc::broker {
 
@@ -28,6 +28,7 @@ class GroupMetrics {
   obs::Counter& commits_;
   obs::Counter& offsets_committed_;
   coord::CoordinatorStats counted_;  // is in the counters
+  LagMetrics lag_;
   Nanos next_ = 0;
 };
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "esc/base/assert.h"
+
 namespace esc::broker {
 
 bool Reconciler::settled(std::uint64_t version) const {
@@ -39,8 +41,7 @@ std::uint32_t Reconciler::advance(replica::Group& group, GroupState& state) cons
   std::uint32_t work = 0;
   for (; state.cursor < state.work.size(); ++state.cursor) {
     const Work& next = state.work[state.cursor];
-    const auto index =
-        next.create ? group.create_partition(next.identity) : group.delete_partition(next.identity.id);
+    const auto index = propose(group, next);
     if (!index) return work;  // no room, or no longer the leader: looked at again next turn
     state.last = *index;
     ++work;
@@ -51,6 +52,15 @@ std::uint32_t Reconciler::advance(replica::Group& group, GroupState& state) cons
   state.work.clear();
   state.cursor = 0;
   return work + 1;
+}
+
+std::expected<Index, Errc> Reconciler::propose(replica::Group& group, const Work& work) {
+  switch (work.kind) {
+    case Work::Kind::create: return group.create_partition(work.identity);
+    case Work::Kind::remove: return group.delete_partition(work.identity.id);
+    case Work::Kind::roll: return group.propose_rolling(work.identity.id, work.identity.rolling());
+  }
+  ESC_UNREACHABLE("kind of work");
 }
 
 // What the group has too few or too many of.
@@ -68,11 +78,20 @@ void Reconciler::plan(replica::Group& group, GroupState& state) const {
       wanted[assignment.id.value()] = true;
       if (replica::Partition* partition = group.find(assignment.id)) {
         apply_to(view.settings, *partition);
+        const store::RollRules rules = roll_rules(view.settings);
+        if (partition->identity().rolling() == rules) continue;
+        Work& work = state.work.emplace_back();
+        work.kind = Work::Kind::roll;
+        work.identity.id = assignment.id;
+        work.identity.set_rolling(rules);
       } else if (assignment.id > newest) {
         Work& work = state.work.emplace_back();
-        work.create = true;
-        work.identity = {assignment.id, topic.id, topic.name, static_cast<std::int32_t>(i),
-                         static_cast<std::uint64_t>(view.settings.segment_bytes)};
+        work.kind = Work::Kind::create;
+        work.identity = {.id = assignment.id,
+                         .topic_id = topic.id,
+                         .topic = topic.name,
+                         .index = static_cast<std::int32_t>(i)};
+        work.identity.set_rolling(roll_rules(view.settings));
       }
     }
   }

@@ -1,6 +1,6 @@
-// Brings the groups that this node leads in line with the directory: partitions to create and to delete are
-// proposed to the groups' own logs. Every node watches the same directory, and only a group's leader acts, so
-// whoever leads next goes on where the last one stopped.
+// Brings the groups that this node leads in line with the directory: partitions to create and to delete, and
+// other rules of where their segments end, are proposed to the groups' own logs. Every node watches the same
+// directory, and only a group's leader acts, so whoever leads next goes on where the last one stopped.
 //
 // The directory may lag behind what an earlier leader of the group has seen. Partition numbers only grow and
 // are never used again, which decides what a stale directory cannot know:
@@ -12,6 +12,7 @@
 #pragma once
 
 #include <cstdint>
+#include <expected>
 #include <vector>
 
 #include "esc/broker/broker.h"
@@ -31,7 +32,8 @@ class Reconciler {
 
  private:
   struct Work {
-    bool create = false;
+    enum class Kind : std::uint8_t { create, remove, roll };
+    Kind kind = Kind::remove;
     replica::PartitionIdentity identity;  // only the id counts for a deletion
   };
   struct GroupState {
@@ -42,6 +44,7 @@ class Reconciler {
     std::size_t cursor = 0;
     Index last;  // of the proposals
   };
+  [[nodiscard]] static std::expected<Index, Errc> propose(replica::Group& group, const Work& work);
   void plan(replica::Group& group, GroupState& state) const;
   [[nodiscard]] std::uint32_t advance(replica::Group& group, GroupState& state) const;
 

@@ -13,6 +13,8 @@ namespace {
 constexpr std::int64_t kMax = std::numeric_limits<std::int64_t>::max();
 // Times within a slice of the window are kept in 32 bits of milliseconds.
 constexpr std::int64_t kDedupWindowMsMax = std::int64_t{90} * 24 * 3600 * 1000;
+// A segment is a file and some KiB of memory.
+constexpr std::int64_t kRollMsMin = 1000;
 constexpr std::string_view kDedupId = "dedup.id";
 constexpr std::string_view kCleanupPolicy = "cleanup.policy";
 constexpr std::string_view kDirtyRatio = "min.cleanable.dirty.ratio";
@@ -35,6 +37,8 @@ constexpr std::array kNumberKeys = {
     NumberKey{"segment.bytes", &TopicSettings::segment_bytes, 16 * static_cast<std::int64_t>(kKiB),
               static_cast<std::int64_t>(kGiB), ConfigType::int32,
               "A segment file is rolled before it would exceed this"},
+    NumberKey{"segment.ms", &TopicSettings::segment_ms, kRollMsMin, kMax, ConfigType::int64,
+              "A segment file is rolled before a record that is newer by more than this than its first ones"},
     NumberKey{"max.message.bytes", &TopicSettings::max_message_bytes, 1024, 1'048'588, ConfigType::int32,
               "Largest record batch, as it arrives (compressed)"},
     NumberKey{"min.insync.replicas", &TopicSettings::min_insync_replicas, 1, 32, ConfigType::int32,
@@ -43,6 +47,10 @@ constexpr std::array kNumberKeys = {
               "Compaction keeps a tombstone for so long after it has removed what it deletes"},
     NumberKey{"min.compaction.lag.ms", &TopicSettings::min_compaction_lag_ms, 0, kMax / 2, ConfigType::int64,
               "A segment with a record younger than this is not compacted"},
+    NumberKey{"max.compaction.lag.ms", &TopicSettings::max_compaction_lag_ms, kRollMsMin, kMax,
+              ConfigType::int64,
+              "A segment that began longer ago is compacted, however little that is worth; on a compacted "
+              "topic segments are rolled after this time, too"},
     NumberKey{"dedup.window.ms", &TopicSettings::dedup_window_ms, -1, kDedupWindowMsMax, ConfigType::int64,
               "A record whose event id was committed in this time in the same partition is dropped, and "
               "acknowledged with the offset of the original; -1 or 0 keeps all"},
@@ -79,9 +87,6 @@ constexpr std::array kWordKeys = {
     WordKey{"message.timestamp.type", &TopicSettings::log_append_time, "CreateTime", "LogAppendTime",
             "Whether records keep the producer's timestamp or get the time of their append"},
 };
-
-// Every replica rolls its segments alike, so this goes with the partition and is not changed later.
-constexpr std::string_view kFixedAtCreation = "segment.bytes";
 
 std::optional<std::int64_t> parse_number(std::string_view text) {
   std::int64_t value = 0;
@@ -162,9 +167,26 @@ void apply_to(const TopicSettings& settings, replica::Partition& partition) {
   if (settings.cleanup_compact) {
     rules = {.delete_retention_ms = settings.delete_retention_ms,
              .min_lag_ms = settings.min_compaction_lag_ms,
+             .max_lag_ms = settings.max_compaction_lag_ms,
              .dirty_permille = static_cast<std::uint32_t>(settings.min_cleanable_dirty_ratio * 1000)};
   }
   partition.set_compaction(rules);
+}
+
+store::RollRules roll_rules(const TopicSettings& settings) {
+  // What must be compacted by then must be in a sealed segment by then (KIP-354).
+  const std::int64_t ms = settings.cleanup_compact
+                              ? std::min(settings.segment_ms, settings.max_compaction_lag_ms)
+                              : settings.segment_ms;
+  return {static_cast<std::uint64_t>(settings.segment_bytes), ms};
+}
+
+Status check_together(const TopicSettings& settings) {
+  if (settings.min_compaction_lag_ms <= settings.max_compaction_lag_ms) return {};
+  return fail(Errc::invalid_argument,
+              "min.compaction.lag.ms = " + std::to_string(settings.min_compaction_lag_ms) +
+                  " is more than max.compaction.lag.ms = " + std::to_string(settings.max_compaction_lag_ms) +
+                  ": raise the one or lower the other, in one request");
 }
 
 Status apply_override(TopicSettings& settings, std::string_view key, std::string_view value) {
@@ -260,13 +282,8 @@ Result<TopicOverrides> change_overrides(const TopicSettings& defaults, const Top
     std::erase_if(after, [&](const auto& pair) { return pair.first == change.key; });
     if (value) after.emplace_back(change.key, std::move(*value));
   }
-  const std::string* const was = value_of(before, kFixedAtCreation);
-  const std::string* const is = value_of(after, kFixedAtCreation);
-  if (is == nullptr && was != nullptr && replaces_all) {
-    after.emplace_back(kFixedAtCreation, *was);  // whoever does not name it does not want to change it
-  } else if ((was == nullptr) != (is == nullptr) || (was != nullptr && *was != *is)) {
-    return fail(Errc::unsupported, std::string(kFixedAtCreation) + " cannot be changed on an existing topic");
-  }
+  if (Status status = check_together(resolve(defaults, after)); !status)
+    return std::unexpected(std::move(status.error()));
   return after;
 }
 

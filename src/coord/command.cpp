@@ -116,11 +116,6 @@ void encode_expire(std::int64_t until_ms, std::vector<std::byte>& out) {
   writer.number(until_ms);
 }
 
-void encode_barrier(std::vector<std::byte>& out) {
-  ByteWriter writer(out);
-  put_kind(writer, CommandKind::barrier);
-}
-
 std::optional<State::Decoded> State::decode(ByteView bytes) {
   ByteReader reader(bytes);
   Decoded command;
@@ -167,7 +162,7 @@ std::optional<State::Decoded> State::decode(ByteView bytes) {
     }
     case CommandKind::remove: command.group = reader.text(); break;
     case CommandKind::expire: command.until_ms = reader.number<std::int64_t>(); break;
-    case CommandKind::barrier: break;
+    case CommandKind::nothing: break;
     default: return std::nullopt;
   }
   if (!reader.at_end()) return std::nullopt;
@@ -198,7 +193,7 @@ std::string describe_command(ByteView bytes) {
       return text;
     case CommandKind::remove: return "remove " + command->group;
     case CommandKind::expire: return "expire until=" + std::to_string(command->until_ms);
-    case CommandKind::barrier: return "barrier";
+    case CommandKind::nothing: return "nothing";
   }
   return "?";
 }

@@ -17,7 +17,7 @@ enum class CommandKind : std::uint8_t {
   forget = 3,
   remove = 4,
   expire = 5,
-  barrier = 6
+  nothing = 6  // of earlier versions, which proposed it before they told offsets
 };
 
 // The smallest encodings, which array counts are held against.
@@ -32,7 +32,7 @@ struct State::Decoded {
     std::int32_t partition = 0;
     CommittedOffset value;
   };
-  CommandKind kind = CommandKind::barrier;
+  CommandKind kind = CommandKind::nothing;
   std::string group;
   StoredGroup members;  // of `members`: everything but offsets
   std::vector<Offset> offsets;

@@ -120,11 +120,4 @@ void Coordinator::forget_topic(std::string_view group, std::string_view topic) {
   propose(std::move(command), {.group = std::string(group)});
 }
 
-void Coordinator::barrier(Token token) {
-  if (!leading_) return answer(token, ErrorCode::not_coordinator);
-  std::vector<std::byte> command;
-  encode_barrier(command);
-  propose(std::move(command), {.kind = Completion::Kind::code, .token = token});
-}
-
 }  // namespace esc::coord

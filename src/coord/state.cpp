@@ -124,7 +124,7 @@ void State::apply(Index index, WallMs timestamp, ByteView bytes) {
       if (const auto found = groups_.find(command->group); found != groups_.end()) drop(found);
       return;
     case CommandKind::expire: return expire(command->until_ms);
-    case CommandKind::barrier: return;
+    case CommandKind::nothing: return;
   }
 }
 

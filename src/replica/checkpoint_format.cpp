@@ -9,7 +9,8 @@ namespace esc::replica {
 namespace {
 
 constexpr std::uint64_t kMagic = 0x31544b5043435345;  // "ESCCPKT1"
-constexpr std::uint32_t kVersion = 4;
+constexpr std::uint32_t kVersion = 5;
+constexpr std::uint32_t kVersionUntimed = 4;      // without when segments began, and rolling by time
 constexpr std::uint32_t kVersionUncompacted = 3;  // without what compaction leaves
 constexpr std::uint32_t kVersionMin = 2;          // nor the memory of partitions, producer ids, incarnations
 constexpr std::size_t kPrefixBytes = 16;
@@ -28,7 +29,9 @@ void encode_partition(ByteWriter& writer, const CheckpointPartition& partition) 
     writer.number(segment.base_offset.value());
     writer.number(segment.bytes);
     writer.number(segment.generation);
+    writer.number(segment.first_timestamp);
   }
+  writer.number(partition.identity.segment_ms);
   writer.number(partition.state.compacted_until.value());
   writer.number(partition.state.tombstones_until);
   writer.number(partition.memory_through.value());
@@ -46,13 +49,16 @@ CheckpointPartition decode_partition(ByteReader& reader, std::uint32_t version) 
   partition.state.log_start_offset = Offset(reader.number<std::int64_t>());
   partition.state.next_offset = Offset(reader.number<std::int64_t>());
   const bool compacted = version > kVersionUncompacted;
-  const std::uint32_t segments = reader.count(compacted ? 20 : 16);
+  const bool timed = version > kVersionUntimed;
+  const std::uint32_t segments = reader.count(16 + (compacted ? 4 : 0) + (timed ? 8 : 0));
   for (std::uint32_t i = 0; i < segments; ++i) {
     store::PartitionState::Segment& segment = partition.state.segments.emplace_back();
     segment.base_offset = Offset(reader.number<std::int64_t>());
     segment.bytes = reader.number<std::uint64_t>();
     if (compacted) segment.generation = reader.number<std::uint32_t>();
+    if (timed) segment.first_timestamp = reader.number<std::int64_t>();
   }
+  if (timed) partition.identity.segment_ms = reader.number<std::int64_t>();
   if (compacted) {
     partition.state.compacted_until = Offset(reader.number<std::int64_t>());
     partition.state.tombstones_until = reader.number<std::int64_t>();
@@ -142,7 +148,7 @@ Result<Checkpoint> decode_checkpoint(ByteView bytes, const std::string& path) {
   const auto version = reader.number<std::uint32_t>();
   if (version < kVersionMin || version > kVersion) {
     return fail(Errc::unsupported, "checkpoint " + path + " has format version " + std::to_string(version) +
-                                       ", this build reads versions 2 to 4: use the build that wrote it");
+                                       ", this build reads versions 2 to 5: use the build that wrote it");
   }
   if (reader.number<std::uint32_t>() != checked.size() - kPrefixBytes) return damaged("its length is wrong");
   Checkpoint checkpoint;

@@ -125,6 +125,8 @@ std::uint32_t Checkpointer::sync_some() {
     record.identity = partition.identity();
     record.state.segments.clear();
     partition.log().snapshot(record.state);
+    // What the files go on with. Commands behind that are behind `target_`, too, and will be replayed.
+    record.identity.set_rolling(partition.log().rolling());
     if (group_.options_.replica_plant == Plant::checkpoint_without_sync) continue;
     sync.busy = true;
     sync.owner = this;

@@ -19,6 +19,7 @@ void encode_identity(const PartitionIdentity& identity, std::vector<std::byte>& 
   writer.number(identity.index);
   writer.number(identity.segment_bytes);
   writer.text(identity.topic);
+  writer.number(identity.segment_ms);
 }
 
 std::optional<PartitionIdentity> decode_identity(PartitionId id, ByteView body) {
@@ -32,6 +33,7 @@ std::optional<PartitionIdentity> decode_identity(PartitionId id, ByteView body) 
   identity.index = reader.number<std::int32_t>();
   identity.segment_bytes = reader.number<std::uint64_t>();
   identity.topic = reader.text();
+  if (!reader.at_end()) identity.segment_ms = reader.number<std::int64_t>();  // older entries end here
   if (!reader.at_end()) return std::nullopt;
   return identity;
 }
@@ -53,6 +55,15 @@ std::expected<Index, Errc> Group::create_partition(const PartitionIdentity& iden
 
 std::expected<Index, Errc> Group::delete_partition(PartitionId id) {
   return append_command(logfmt::EntryKind::partition_delete, id, {});
+}
+
+// The body of a partition_config entry: segment bytes u64, segment ms i64.
+std::expected<Index, Errc> Group::propose_rolling(PartitionId id, const store::RollRules& rules) {
+  std::vector<std::byte> body;
+  ByteWriter writer(body);
+  writer.number(rules.bytes);
+  writer.number(rules.ms);
+  return append_command(logfmt::EntryKind::partition_config, id, body);
 }
 
 std::expected<Index, Errc> Group::propose_log_start(PartitionId id, Offset start) {
@@ -118,9 +129,11 @@ void Group::finish_waiters() {
 }
 
 void Group::fail_waiters(Errc code) {
-  while (!waiters_.empty()) {
-    CommitWaiter& waiter = waiters_.pop_front();
-    waiter.done(waiter, code);
+  for (auto* list : {&waiters_, &reads_asked_, &reads_waiting_}) {
+    while (!list->empty()) {
+      CommitWaiter& waiter = list->pop_front();
+      waiter.done(waiter, code);
+    }
   }
 }
 
@@ -132,8 +145,8 @@ void Group::carry_out(std::uint64_t sequence) {
     case logfmt::EntryKind::batch: commit_batch(sequence); return;  // applied when it is in the segment file
     case logfmt::EntryKind::configuration:                          // in force since it was appended
     case logfmt::EntryKind::noop:
-    case logfmt::EntryKind::none:
-    case logfmt::EntryKind::partition_config: break;
+    case logfmt::EntryKind::none: break;
+    case logfmt::EntryKind::partition_config: apply_partition_config(partition, body); break;
     case logfmt::EntryKind::sequence: remember_sequence(record); break;
     case logfmt::EntryKind::producer_ids: apply_producer_ids(record.index, body); break;
     case logfmt::EntryKind::partition_create: apply_partition_create(record.index, partition, body); break;
@@ -243,6 +256,22 @@ void Group::apply_log_start(PartitionId id, ByteView body) {
   partition->log_start_wanted_ =
       std::max(partition->log_start_wanted_, Offset(load_le<std::int64_t>(body.data())));
   move_log_start(*partition);
+}
+
+// Everything before this entry ends below the high watermark, on every member alike, however far its files
+// have got.
+void Group::apply_partition_config(PartitionId id, ByteView body) {
+  Partition* const partition = find(id);
+  ByteReader reader(body);
+  const auto bytes = reader.number<std::uint64_t>();
+  const auto ms = reader.number<std::int64_t>();
+  if (partition == nullptr || !reader.at_end() || bytes == 0 || bytes > store::kSegmentBytesMax) return;
+  adopt_rolling(*partition, partition->high_watermark_, {bytes, ms});
+}
+
+void Group::adopt_rolling(Partition& partition, Offset from, const store::RollRules& rules) {
+  partition.identity_.set_rolling(rules);
+  partition.log_->set_rolling(from, rules);
 }
 
 // The files may lag behind the log, above all at a follower: what they do not have yet waits for them.

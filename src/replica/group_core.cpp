@@ -44,6 +44,7 @@ void Group::handle_effects(ByteView received) {
     if (write.kind != raft::EntryKind::proposal) writes.push_back(write);
   }
   const auto configuration = effects_.configuration;
+  const auto reads = effects_.reads;
   effects_.clear();
 
   // Whoever waits must hear that leadership is lost before entries of another leader are committed.
@@ -68,6 +69,33 @@ void Group::handle_effects(ByteView received) {
          {"fix", "its disk is not to be trusted: remove the node, give it an empty disk and a new id"}});
   }
   if (snapshot_request) begin_snapshot_fetch(*snapshot_request);
+  for (const raft::ReadAnswer& answer : reads) answer_reads(answer);
+}
+
+void Group::confirm_leadership(CommitWaiter& waiter) {
+  if (!leading_) return waiter.done(waiter, failed_ ? Errc::io_error : Errc::not_leader);
+  reads_waiting_.push_back(waiter);
+  if (reads_asked_.empty()) ask_reads();
+}
+
+// One request at a time: who comes meanwhile waits for the next one, whose heartbeats are sent after it came.
+void Group::ask_reads() {
+  while (!reads_waiting_.empty()) reads_asked_.push_back(reads_waiting_.pop_front());
+  const auto asked = core_->read_index(++read_request_, effects_);
+  if (!asked) return answer_reads({read_request_, asked.error(), Index(0)});
+  handle_effects();
+}
+
+void Group::answer_reads(const raft::ReadAnswer& answer) {
+  if (answer.request != read_request_) return;  // failed with the leadership it was asked under
+  IntrusiveList<CommitWaiter> answered;
+  while (!reads_asked_.empty()) answered.push_back(reads_asked_.pop_front());
+  ESC_ASSERT(answer.code != Errc::ok || answer.index <= commit_);
+  while (!answered.empty()) {
+    CommitWaiter& waiter = answered.pop_front();
+    waiter.done(waiter, answer.code);
+  }
+  if (leading_ && reads_asked_.empty() && !reads_waiting_.empty()) ask_reads();
 }
 
 void Group::change_leadership(const raft::LeadershipChange& change) {

@@ -85,6 +85,7 @@ std::string Group::partition_directory(const PartitionIdentity& identity) const 
 store::Options Group::store_options(const PartitionIdentity& identity) const {
   store::Options options = options_.store;
   options.segment_bytes = identity.segment_bytes;
+  options.segment_ms = identity.segment_ms;
   return options;
 }
 

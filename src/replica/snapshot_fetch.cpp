@@ -315,8 +315,10 @@ void SnapshotFetch::finish_records() {
   if (Status status = group_.listener_.load_metadata(group_.options_.id, checkpoint_.metadata); !status)
     return give_up("its metadata does not decode");
   for (const CheckpointPartition& record : checkpoint_.partitions) {
-    group_.find(record.identity.id)->log().keep_new();
-    group_.adopt_offsets(*group_.find(record.identity.id), record.state.log_start_offset);
+    Partition& partition = *group_.find(record.identity.id);
+    partition.log().keep_new();
+    group_.adopt_offsets(partition, record.state.log_start_offset);
+    group_.adopt_rolling(partition, partition.high_watermark(), record.identity.rolling());
   }
   const std::vector<ForgottenIds> before = live_ids();
   if (Status status = group_.load_memories(checkpoint_, "of the leader"); !status)

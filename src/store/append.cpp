@@ -15,12 +15,33 @@ constexpr std::uint64_t kUncachedBytesMin = 64 * kKiB;
 
 }  // namespace
 
+// Offsets below the oldest change that is known were rolled by rules that nobody needs any more.
+const RollRules& SegmentedLog::rules_at(Offset offset) const {
+  for (std::size_t i = rolling_.size(); i-- > 1;) {
+    if (rolling_[i].from <= offset) return rolling_[i].rules;
+  }
+  return rolling_.front().rules;
+}
+
+void SegmentedLog::set_rolling(Offset from, const RollRules& rules) {
+  ESC_ASSERT(rules.bytes > 0 && rules.bytes <= kSegmentBytesMax);
+  while (!rolling_.empty() && rolling_.back().from >= from) rolling_.pop_back();
+  rolling_.push_back({from, rules});
+}
+
+bool SegmentedLog::too_large(const Extent& segment, const BatchRef& batch, std::uint64_t bytes_max) {
+  return segment.bytes > 0 && (segment.bytes + batch.bytes.size() > bytes_max ||
+                               batch.last_offset - segment.base > std::numeric_limits<std::int32_t>::max());
+}
+
 // Depends on the batches and the segment only, never on how they were grouped into appends: segments are
 // byte-identical on every replica and after every replay, until they are compacted.
-bool SegmentedLog::must_roll(std::uint64_t segment_bytes, Offset segment_base, const BatchRef& batch) const {
-  if (segment_bytes == 0) return false;
-  return segment_bytes + batch.bytes.size() > options_.segment_bytes ||
-         batch.last_offset - segment_base > std::numeric_limits<std::int32_t>::max();
+bool SegmentedLog::must_roll(const Extent& segment, const BatchRef& batch) const {
+  const RollRules& rules = rules_at(batch.base_offset);
+  if (too_large(segment, batch, rules.bytes)) return true;
+  if (rules.ms < 0 || segment.bytes == 0 || segment.first_timestamp < 0) return false;
+  const WallMs newest = load_batch_header(batch.bytes.data()).max_timestamp;
+  return newest > segment.first_timestamp && newest - segment.first_timestamp > rules.ms;
 }
 
 std::unique_ptr<Segment> SegmentedLog::new_segment(SegmentName name, std::uint32_t index_entries) {
@@ -61,6 +82,7 @@ void SegmentedLog::append_start() {
   rolled_used_ = 0;
   append_segment_ = segments_.empty() ? nullptr : segments_.back().get();
   append_position_ = append_segment_ == nullptr ? 0 : append_segment_->bytes;
+  append_first_timestamp_ = append_segment_ == nullptr ? -1 : append_segment_->first_timestamp;
   append_next();
 }
 
@@ -82,7 +104,8 @@ void SegmentedLog::append_next() {
     return;
   }
   const BatchRef& batch = append_->batches[append_cursor_];
-  if (append_segment_ == nullptr || must_roll(append_position_, append_segment_->base, batch)) {
+  if (append_segment_ == nullptr ||
+      must_roll({append_segment_->base, append_position_, append_first_timestamp_}, batch)) {
     append_roll(batch.base_offset);
     return;
   }
@@ -107,7 +130,9 @@ void SegmentedLog::append_write() {
   append_stride_bytes_ = 0;
   const auto left = append_->batches.subspan(append_cursor_);
   for (const BatchRef& batch : left) {
-    if (must_roll(append_position_ + append_stride_bytes_, append_segment_->base, batch)) break;
+    const std::uint64_t end = append_position_ + append_stride_bytes_;
+    if (must_roll({append_segment_->base, end, append_first_timestamp_}, batch)) break;
+    if (end == 0) append_first_timestamp_ = load_batch_header(batch.bytes.data()).max_timestamp;
     append_->pieces[append_stride_++] = {const_cast<std::byte*>(batch.bytes.data()), batch.bytes.size()};
     append_stride_bytes_ += batch.bytes.size();
   }
@@ -203,6 +228,7 @@ void SegmentedLog::append_open_new(Offset base) {
   }
   append_segment_ = rolled_[rolled_used_++].get();
   append_position_ = 0;
+  append_first_timestamp_ = -1;
   append_next();
 }
 
@@ -222,7 +248,7 @@ void SegmentedLog::append_commit() {
   std::size_t rolled = 0;
   for (const BatchRef& batch : append_->batches) {
     Segment* active = segments_.empty() ? nullptr : segments_.back().get();
-    if (active == nullptr || must_roll(active->bytes, active->base, batch)) {
+    if (active == nullptr || must_roll(active->extent(), batch)) {
       if (active != nullptr) {
         active->sealed = true;
         active->index.seal();
@@ -238,6 +264,7 @@ void SegmentedLog::append_commit() {
   ESC_ASSERT(segments_.back()->bytes == append_position_);
   rolled_.erase(rolled_.begin(), rolled_.begin() + static_cast<std::ptrdiff_t>(rolled));
   next_ = segments_.back()->next;
+  while (rolling_.size() > 1 && rolling_[1].from <= next_) rolling_.erase(rolling_.begin());
   if (rolled > 0) drop_segments();
   start_write_back(*segments_.back());
   append_finish(Errc::ok);

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "esc/base/assert.h"
+#include "esc/io/read_failure.h"
 
 namespace esc::store {
 namespace {
@@ -26,6 +27,7 @@ bool SegmentedLog::compaction_due(const CompactionRules& rules, WallMs now_ms) c
   const Compaction::Range range = Compaction::range(*this, rules, now_ms);
   if (range.segments == 0) return false;
   if (tombstones_until_ != 0 && tombstones_until_ < now_ms) return true;
+  if (range.dirty_since >= 0 && range.dirty_since < now_ms - rules.max_lag_ms) return true;
   return range.dirty_bytes > 0 && range.dirty_bytes * kPermille >= range.bytes * rules.dirty_permille;
 }
 
@@ -62,7 +64,10 @@ Compaction::Range Compaction::range(const SegmentedLog& log, const CompactionRul
     if (!segment->sealed || segment->dirty || segment->syncing || too_young) break;
     ++range.segments;
     range.bytes += segment->bytes;
-    if (dirty) range.dirty_bytes += segment->bytes;
+    if (!dirty) continue;
+    range.dirty_bytes += segment->bytes;
+    const WallMs began = segment->first_timestamp;
+    if (began >= 0 && (range.dirty_since < 0 || began < range.dirty_since)) range.dirty_since = began;
   }
   return range;
 }
@@ -153,7 +158,7 @@ void Compaction::arrived() {
   if (cancelled_) return finish(Errc::closed);
   if (op.error != Errc::ok) {
     log_.describe(source(), position_, "a read failed (errno " + std::to_string(op.os_error) + ")");
-    return finish(Errc::io_error);
+    return finish(io::read_failure(op.os_error));
   }
   const ByteView bytes = op.buffer;
   if (op.transferred < bytes.size()) return damaged(op.transferred, "the file ends too early");
@@ -241,16 +246,17 @@ void Compaction::write() {
   const BatchRef first_ref = ref_of(ready_.first(first.bytes), first);
   if (outputs_.empty()) {
     open_output(first.base_offset);
-  } else if (log_.must_roll(output().bytes, output().base, first_ref)) {
+  } else if (log_.too_large(output().extent(), first_ref, log_.rolling_.back().rules.bytes)) {
     return sync_output(&Compaction::output_full);
   }
   write_bytes_ = 0;
-  std::uint64_t position = output().bytes;
+  // By size only: what time has cut small is put together again.
+  Extent extent = output().extent();
   while (write_bytes_ < ready_.size()) {
     const BatchHeader header = load_batch_header(&ready_[write_bytes_]);
     const BatchRef batch = ref_of(ready_.subspan(write_bytes_, header.bytes), header);
-    if (log_.must_roll(position, output().base, batch)) break;
-    position += header.bytes;
+    if (log_.too_large(extent, batch, log_.rolling_.back().rules.bytes)) break;
+    extent.bytes += header.bytes;
     write_bytes_ += header.bytes;
   }
   acquire(output(), &Compaction::write_acquired);

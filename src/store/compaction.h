@@ -25,6 +25,7 @@ class Compaction {
     std::size_t segments = 0;
     std::uint64_t bytes = 0;
     std::uint64_t dirty_bytes = 0;
+    WallMs dirty_since = -1;  // when the oldest segment with something dirty began; -1: not known
   };
   [[nodiscard]] static Range range(const SegmentedLog& log, const CompactionRules& rules, WallMs now_ms);
 

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "esc/base/assert.h"
+#include "esc/io/read_failure.h"
 #include "segmented_log.h"
 
 namespace esc::store {
@@ -113,7 +114,7 @@ void SegmentedLog::time_arrived(TimeOp& op) {
   };
   if (state.disk.error != Errc::ok) {
     describe(segment, state.position, "a read failed (errno " + std::to_string(state.disk.os_error) + ")");
-    return end(Errc::io_error);
+    return end(io::read_failure(state.disk.os_error));
   }
   if (state.disk.transferred < bytes.size()) {
     describe(segment, state.position + state.disk.transferred, "the file ends too early");

@@ -49,6 +49,7 @@ SegmentedLog::SegmentedLog(io::Files* files, io::Disk& disk, const std::string& 
                                                   : nullptr),
       resources_(options.resources == nullptr ? *own_resources_
                                               : static_cast<CoreResources&>(*options.resources)) {
+  set_rolling(Offset(0), {options.segment_bytes, options.segment_ms});
   resources_.resume = [](AppendOp& op) { op.state.log->append_start(); };
 }
 
@@ -87,8 +88,9 @@ void SegmentedLog::snapshot(PartitionState& into) const {
   into.tombstones_until = tombstones_until_;
   into.segments.clear();
   into.segments.reserve(segments_.size());
-  for (const auto& segment : segments_)
-    into.segments.push_back({segment->base, segment->bytes, segment->generation()});
+  for (const auto& segment : segments_) {
+    into.segments.push_back({segment->base, segment->bytes, segment->generation(), segment->first_timestamp});
+  }
 }
 
 void SegmentedLog::leave(Segment& segment) {

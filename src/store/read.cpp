@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "esc/base/assert.h"
+#include "esc/io/read_failure.h"
 #include "segmented_log.h"
 
 namespace esc::store {
@@ -96,7 +97,7 @@ void SegmentedLog::read_arrived(ReadOp& op) {
   };
   if (state.disk.error != Errc::ok) {
     describe(segment, state.position, "a read failed (errno " + std::to_string(state.disk.os_error) + ")");
-    return end(Errc::io_error);
+    return end(io::read_failure(state.disk.os_error));
   }
   if (state.disk.transferred < bytes.size()) {
     describe(segment, state.position + state.disk.transferred, "the file ends too early");

@@ -149,6 +149,7 @@ Status SegmentedLog::recover_segment(io::Files& files, const PartitionState::Seg
                                       std::to_string(segment->next.value()) + "; the checkpoint says " +
                                       std::to_string(end.value()) + "; nothing was changed");
   }
+  if (state.first_timestamp >= 0) segment->first_timestamp = state.first_timestamp;
   segment->sealed = !last;
   segment->index_saved = !last && whole;
   segment->tail_unknown = last && file_bytes > state.bytes;

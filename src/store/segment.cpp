@@ -25,6 +25,7 @@ void Segment::add(const BatchHeader& batch) {
               .position = static_cast<std::uint32_t>(bytes),
               .max_timestamp_before = max_timestamp});
   next = batch.last_offset.next();
+  if (bytes == 0) first_timestamp = batch.max_timestamp;
   bytes += batch.bytes;
   max_timestamp = std::max(max_timestamp, batch.max_timestamp);
   epoch_min = std::min(epoch_min, batch.leader_epoch);

@@ -12,6 +12,13 @@
 
 namespace esc::store {
 
+// What decides where a segment ends.
+struct Extent {
+  Offset base;
+  std::uint64_t bytes = 0;
+  WallMs first_timestamp = -1;  // the largest of its first batch; -1: none, or not known
+};
+
 struct Segment {
   Segment(std::uint64_t segment_number, const std::string& directory, SegmentName name,
           std::uint32_t index_interval)
@@ -27,6 +34,7 @@ struct Segment {
   Offset next;  // one past the last offset
   std::uint64_t bytes = 0;
   WallMs max_timestamp = -1;
+  WallMs first_timestamp = -1;  // see Extent
   // Leader epochs are outside the batch CRC; a batch whose epoch is outside these is damaged.
   std::int32_t epoch_min = std::numeric_limits<std::int32_t>::max();
   std::int32_t epoch_max = std::numeric_limits<std::int32_t>::min();
@@ -48,6 +56,7 @@ struct Segment {
   [[nodiscard]] std::string path(const char* suffix) const {
     return segment_path(file.directory, file.name, suffix);
   }
+  [[nodiscard]] Extent extent() const { return {base, bytes, first_timestamp}; }
   // Publishes one more batch at the end.
   void add(const BatchHeader& batch);
   [[nodiscard]] bool epoch_plausible(std::int32_t epoch) const {

@@ -35,6 +35,8 @@ class SegmentedLog final : public PartitionLog {
   void snapshot(PartitionState& into) const override;
   [[nodiscard]] Offset retention_point(std::int64_t retention_ms, std::int64_t retention_bytes,
                                        WallMs now_ms) const override;
+  void set_rolling(Offset from, const RollRules& rules) override;
+  [[nodiscard]] const RollRules& rolling() const override { return rules_at(next_); }
   void set_log_start(Offset offset) override;
   void skip_to(Offset offset) override;
   void start_over(Offset offset) override;
@@ -64,7 +66,9 @@ class SegmentedLog final : public PartitionLog {
   void append_commit();
   void append_finish(Errc error);
   void append_disk(void (SegmentedLog::*next)());
-  [[nodiscard]] bool must_roll(std::uint64_t segment_bytes, Offset segment_base, const BatchRef& batch) const;
+  [[nodiscard]] const RollRules& rules_at(Offset offset) const;
+  [[nodiscard]] static bool too_large(const Extent& segment, const BatchRef& batch, std::uint64_t bytes_max);
+  [[nodiscard]] bool must_roll(const Extent& segment, const BatchRef& batch) const;
   [[nodiscard]] std::unique_ptr<Segment> new_segment(SegmentName name, std::uint32_t index_entries);
   void start_write_back(Segment& segment);
   // recovery.cpp
@@ -121,6 +125,13 @@ class SegmentedLog final : public PartitionLog {
   Offset log_start_{0};
   Offset next_{0};
   std::uint64_t bytes_ = 0;
+  // Rules of rolling by where they begin, ascending; the first ones are in force, the others wait for the
+  // offsets they begin at. Never empty.
+  struct RollChange {
+    Offset from;
+    RollRules rules;
+  };
+  std::vector<RollChange> rolling_;
   bool failed_ = false;  // a write or sync failed: nothing is written any more
 
   // The append in progress. It publishes nothing before all of it is written.
@@ -129,6 +140,7 @@ class SegmentedLog final : public PartitionLog {
   std::size_t append_stride_ = 0;
   std::uint64_t append_stride_bytes_ = 0;
   std::uint64_t append_position_ = 0;
+  WallMs append_first_timestamp_ = -1;  // of the segment that is written
   Segment* append_segment_ = nullptr;
   std::vector<std::unique_ptr<Segment>> rolled_;  // new segments, not yet published; kept after no_space
   std::size_t rolled_used_ = 0;

@@ -8,6 +8,7 @@
 
 #include "directory.h"
 #include "esc/base/assert.h"
+#include "esc/io/read_failure.h"
 #include "esc/logfmt/entry.h"
 #include "log_file.h"
 
@@ -129,7 +130,7 @@ void LogFile::finish_read(EntryRead& read) {
   --reads_;
   Errc result = read.op.error;
   if (result != Errc::ok) {
-    result = Errc::io_error;
+    result = io::read_failure(read.op.os_error);
     read.detail = fmt::format("{}: the read failed (errno {})", place(read.generation, read.op.offset),
                               read.op.os_error);
   } else {

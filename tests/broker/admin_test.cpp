@@ -86,11 +86,34 @@ TEST(AlterConfigs, what_is_not_supported_is_refused_by_name_and_changes_nothing)
   EXPECT_NE(unknown.message.find("flush.messages"), std::string::npos);
   EXPECT_EQ(alter(world, kDelete, "flush.messages", std::nullopt).code, ErrorCode::invalid_config);
   EXPECT_EQ(alter(world, 4, "cleanup.policy", "delete").code, ErrorCode::invalid_request);
-  EXPECT_EQ(alter(world, kSet, "segment.bytes", "1048576").code, ErrorCode::invalid_config);
+  EXPECT_EQ(alter(world, kSet, "segment.jitter.ms", "1").code, ErrorCode::invalid_config);
+  EXPECT_EQ(alter(world, kSet, "segment.bytes", "1000").code, ErrorCode::invalid_config);
   EXPECT_EQ(alter(world, kSet, "retention.ms", "soon").code, ErrorCode::invalid_config);
   EXPECT_EQ(alter(world, kSet, "retention.ms", "1", "nowhere").code, ErrorCode::unknown_topic_or_partition);
   EXPECT_EQ(alter(world, kSet, "retention.ms", "1", "orders", true).code, ErrorCode::none);
   EXPECT_EQ(value_of(world, "retention.ms"), "604800000") << "that was to be validated only";
+}
+
+TEST(AlterConfigs, where_segments_end_is_changed_on_a_topic_that_lives) {
+  World world(1);
+  world.lead_with_topic("orders", 2);
+  const auto rules_of = [&](std::size_t partition) {
+    const auto& assignment = world.broker->directory().find("orders")->topic->partitions[partition];
+    return world.groups[assignment.group.value()]->find(assignment.id)->log().rolling();
+  };
+  const auto partition_bytes = rules_of(0).bytes;
+  EXPECT_EQ(rules_of(0).ms, 604'800'000);
+  EXPECT_EQ(alter(world, kSet, "segment.bytes", "16384").code, ErrorCode::none);
+  EXPECT_EQ(alter(world, kSet, "segment.ms", "60000").code, ErrorCode::none);
+  EXPECT_EQ(value_of(world, "segment.bytes"), "16384");
+  for (const std::size_t partition : {0U, 1U})
+    EXPECT_EQ(rules_of(partition), (store::RollRules{.bytes = 16384, .ms = 60000})) << "when it is answered";
+  EXPECT_EQ(alter(world, kSet, "cleanup.policy", "compact").code, ErrorCode::none);
+  EXPECT_EQ(alter(world, kSet, "max.compaction.lag.ms", "5000").code, ErrorCode::none);
+  EXPECT_EQ(rules_of(1).ms, 5000) << "what must be compacted must be sealed";
+  EXPECT_EQ(alter(world, kSet, "min.compaction.lag.ms", "6000").code, ErrorCode::invalid_config);
+  EXPECT_EQ(alter(world, kDelete, "segment.bytes", std::nullopt).code, ErrorCode::none);
+  EXPECT_EQ(rules_of(0).bytes, partition_bytes) << "the default";
 }
 
 TEST(AlterConfigs, words_of_a_list_are_appended_and_subtracted) {

@@ -357,5 +357,30 @@ TEST(GroupMetrics, count_groups_by_state_members_rebalances_and_commits) {
   EXPECT_TRUE(has("esc_consumer_group_members 0"));
 }
 
+TEST(GroupMetrics, tell_the_lag_of_each_partition_in_events_and_seconds_until_it_is_not_known) {
+  World world(1);
+  world.lead_with_topic("orders", 2);
+  const auto value = [&](const std::string& name) {
+    std::string text;
+    world.registry.write_prometheus(text);
+    const std::string series = name + "{group=\"readers\",topic=\"orders\",partition=\"0\"} ";
+    const std::size_t at = text.find(series);
+    return at == std::string::npos ? -99 : std::stol(text.substr(at + series.size()));
+  };
+  produce(world, 5);
+  EXPECT_EQ(value("esc_consumer_group_lag_events"), -99) << "nobody has committed anything";
+  ASSERT_EQ(commit(world, {.offset = 2}), ErrorCode::none);
+  world.turn_for(25 * kSecond);
+  EXPECT_EQ(value("esc_consumer_group_lag_events"), 3);
+  EXPECT_GE(value("esc_consumer_group_lag_seconds"), 10);
+  ASSERT_EQ(commit(world, {.offset = 5}), ErrorCode::none);
+  world.turn_for(11 * kSecond);
+  EXPECT_EQ(value("esc_consumer_group_lag_events"), 0);
+  EXPECT_EQ(value("esc_consumer_group_lag_seconds"), 0);
+  ASSERT_EQ(remove(world), ErrorCode::none);
+  world.turn_for(11 * kSecond);
+  EXPECT_EQ(value("esc_consumer_group_lag_events"), -1) << "the group is gone";
+}
+
 }  // namespace
 }  // namespace esc::broker::test

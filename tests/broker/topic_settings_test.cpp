@@ -60,6 +60,33 @@ TEST(TopicSettings, numbers_out_of_range_or_malformed_are_refused) {
   EXPECT_FALSE(apply_override(settings, "max.message.bytes", "100000000").has_value());
 }
 
+TEST(TopicSettings, a_compacted_topic_rolls_in_time_for_its_largest_lag) {
+  TopicSettings settings;
+  ASSERT_TRUE(apply_override(settings, "segment.ms", "60000"));
+  ASSERT_TRUE(apply_override(settings, "max.compaction.lag.ms", "5000"));
+  EXPECT_EQ(roll_rules(settings).ms, 60000);
+  ASSERT_TRUE(apply_override(settings, "cleanup.policy", "compact"));
+  EXPECT_EQ(roll_rules(settings).ms, 5000);
+  ASSERT_TRUE(apply_override(settings, "segment.ms", "2000"));
+  EXPECT_EQ(roll_rules(settings).ms, 2000);
+  for (const char* key : {"segment.ms", "max.compaction.lag.ms"}) {
+    EXPECT_FALSE(apply_override(settings, key, "999")) << key;
+    EXPECT_FALSE(apply_override(settings, key, "-1")) << key;
+    EXPECT_TRUE(apply_override(settings, key, "9223372036854775807")) << "Kafka's way to say never";
+  }
+}
+
+TEST(TopicSettings, lags_that_contradict_each_other_are_refused) {
+  const TopicSettings defaults;
+  const TopicOverrides before = {{"min.compaction.lag.ms", "5000"}};
+  const auto refused =
+      change_overrides(defaults, before, {{.key = "max.compaction.lag.ms", .value = "4999"}}, false);
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().message.find("min.compaction.lag.ms = 5000"), std::string::npos);
+  EXPECT_TRUE(change_overrides(defaults, before, {{.key = "max.compaction.lag.ms", .value = "5000"}}, false));
+  EXPECT_TRUE(change_overrides(defaults, before, {{.key = "max.compaction.lag.ms", .value = "4999"}}, true));
+}
+
 TEST(TopicSettings, the_description_has_the_effective_values) {
   TopicSettings settings;
   settings.segment_bytes = 1 << 20;

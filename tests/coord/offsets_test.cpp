@@ -194,16 +194,6 @@ TEST(Forget, a_deleted_topic_s_offsets_go) {
   EXPECT_EQ(world.offset("g", 1), -1);
 }
 
-TEST(Barrier, is_answered_when_its_command_is_committed) {
-  World world;
-  world.held = true;
-  world.coordinator.barrier(900);
-  world.pump();
-  EXPECT_FALSE(world.answered(900));
-  world.commit_all();
-  EXPECT_EQ(world.code(900), ErrorCode::none);
-}
-
 TEST(State, survives_a_checkpoint_byte_for_byte) {
   World world;
   const auto ids = world.stable_group("g", 3);

@@ -57,7 +57,7 @@ struct Random {
   }
 
   void own(Client& client, const std::string& assignment) {
-    commit_all();  // as a client that reads its offsets behind a barrier
+    commit_all();  // as a client that reads its offsets when they are committed
     for (const char digit : assignment) {
       const std::int32_t partition = digit - '0';
       const auto [owner, first] =

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
+
 #include "esc/base/crc32c.h"
 
 namespace esc::replica {
@@ -27,7 +29,8 @@ Checkpoint example() {
   partition.identity.segment_bytes = 1 << 20;
   partition.state.log_start_offset = Offset(10);
   partition.state.next_offset = Offset(1000);
-  partition.state.segments = {{Offset(10), 4096, 3}, {Offset(500), 123}};
+  partition.identity.segment_ms = 3'600'000;
+  partition.state.segments = {{Offset(10), 4096, 3, 1'600'000'000'000}, {Offset(500), 123}};
   partition.state.compacted_until = Offset(480);
   partition.state.tombstones_until = 1'700'000'000'000;
   partition.memory_through = Index(80);
@@ -50,6 +53,8 @@ TEST(CheckpointFormat, reads_back_what_was_written) {
   EXPECT_EQ(again, encoded());
   EXPECT_EQ(decoded->partitions[0].state.segments[1].bytes, 123u);
   EXPECT_EQ(decoded->partitions[0].state.segments[0].generation, 3u);
+  EXPECT_EQ(decoded->partitions[0].state.segments[0].first_timestamp, 1'600'000'000'000);
+  EXPECT_EQ(decoded->partitions[0].identity.segment_ms, 3'600'000);
   EXPECT_EQ(decoded->partitions[0].state.compacted_until, Offset(480));
   EXPECT_EQ(decoded->producer_ids, 3000u);
   EXPECT_EQ(decoded->partitions[0].memory_through, Index(80));
@@ -81,19 +86,42 @@ TEST(CheckpointFormat, version_2_is_read_and_remembers_nothing) {
   EXPECT_EQ(decoded->producer_ids, 0u);
 }
 
-// The same without what compaction leaves: per segment 4 bytes, per partition 16.
-TEST(CheckpointFormat, version_3_is_read_and_is_not_compacted) {
+// An older version's file: `remove` takes out what it does not know. Both segments are 28 bytes each, and lie
+// before what goes with the partition: rolling by time (8 bytes), what compaction leaves (16), memory.
+std::vector<std::byte> encoded_by(
+    std::uint32_t version, const std::function<void(std::vector<std::byte>&, std::ptrdiff_t)>& remove) {
   std::vector<std::byte> bytes = encoded();
-  const Checkpoint whole = example();
-  const std::size_t memory = 8 + 4 + whole.partitions[0].memory.size();
-  const auto end = static_cast<std::ptrdiff_t>(bytes.size() - 4 - memory);
-  bytes.erase(bytes.begin() + end - 16, bytes.begin() + end);
-  for (const std::ptrdiff_t at : {end - 16 - 4, end - 16 - 4 - 20})
-    bytes.erase(bytes.begin() + at, bytes.begin() + at + 4);
   bytes.resize(bytes.size() - 4);
-  store_le(bytes.data() + 8, std::uint32_t{3});
+  const std::size_t memory = 8 + 4 + example().partitions[0].memory.size();
+  remove(bytes, static_cast<std::ptrdiff_t>(bytes.size() - memory - 16 - 8));
+  store_le(bytes.data() + 8, version);
   store_le(bytes.data() + 12, static_cast<std::uint32_t>(bytes.size() - 16));
   ByteWriter(bytes).number(crc32c(bytes));
+  return bytes;
+}
+
+TEST(CheckpointFormat, version_4_is_read_and_rolls_by_size_alone) {
+  const auto bytes = encoded_by(4, [](std::vector<std::byte>& all, std::ptrdiff_t end) {
+    all.erase(all.begin() + end - 8, all.begin() + end + 8);
+    all.erase(all.begin() + end - 28 - 8, all.begin() + end - 28);
+  });
+  const auto decoded = decode_checkpoint(bytes, "x");
+  ASSERT_TRUE(decoded.has_value()) << decoded.error().message;
+  const CheckpointPartition& partition = decoded->partitions.at(0);
+  EXPECT_EQ(partition.identity.segment_ms, -1);
+  ASSERT_EQ(partition.state.segments.size(), 2u);
+  EXPECT_EQ(partition.state.segments[0].generation, 3u);
+  EXPECT_EQ(partition.state.segments[0].first_timestamp, -1);
+  EXPECT_EQ(partition.state.compacted_until, Offset(480));
+  EXPECT_EQ(partition.memory, example().partitions[0].memory);
+}
+
+TEST(CheckpointFormat, version_3_is_read_and_is_not_compacted) {
+  const Checkpoint whole = example();
+  const auto bytes = encoded_by(3, [](std::vector<std::byte>& all, std::ptrdiff_t end) {
+    all.erase(all.begin() + end - 12, all.begin() + end + 8 + 16);
+    all.erase(all.begin() + end - 28 - 12, all.begin() + end - 28);
+  });
   const auto decoded = decode_checkpoint(bytes, "x");
   ASSERT_TRUE(decoded.has_value()) << decoded.error().message;
   const CheckpointPartition& partition = decoded->partitions.at(0);

@@ -344,6 +344,27 @@ TEST(Scrub, damage_in_a_sealed_segment_of_a_follower_is_found_after_its_next_sta
   EXPECT_EQ(text_of(node.fs, first), text_of(world.leader()->fs, first));
 }
 
+TEST(Scrub, a_sector_that_cannot_be_read_is_damage_and_is_learned_again) {
+  ClusterWorld world(3);
+  world.boot_all();
+  ASSERT_NE(world.wait_for_leader(), nullptr);
+  ASSERT_TRUE(world.run_until([&] { return world.whole(); }));
+  ASSERT_NO_FATAL_FAILURE(fill(world));
+  ClusterNode& node = world.node(world.leader()->number % 3 + 1);
+  node.crash();
+  const std::string first = "/data/partitions/1-t-0/00000000000000000000.log";
+  world.boot(node.number);
+  node.fs.inject({.kind = io::DiskOp::Kind::read, .path_part = first});
+  ASSERT_TRUE(world.run_until([&] { return !node.damage.empty(); }, 20 * kSecond));
+  EXPECT_EQ(node.failure, "");
+  EXPECT_NE(node.damage.find(first), std::string::npos) << node.damage;
+  node.crash();
+  node.fs.clear_faults();  // of the old file's sectors
+  world.boot(node.number);
+  ASSERT_TRUE(world.run_until([&] { return world.whole(); }));
+  EXPECT_EQ(text_of(node.fs, first), text_of(world.leader()->fs, first));
+}
+
 TEST(Scrub, what_is_whole_is_read_through_without_a_word) {
   ClusterWorld world(3);
   world.boot_all();

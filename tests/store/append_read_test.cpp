@@ -114,6 +114,42 @@ TEST_F(AppendReadTest, segments_do_not_depend_on_how_batches_were_grouped) {
   }
 }
 
+TEST_F(AppendReadTest, other_rules_of_rolling_hold_from_their_offset_on) {
+  for (int i = 0; i < 12; ++i) batches_.push_back(make_batch(Offset(i), 1, 1000 + i, 900));
+  const std::size_t bytes = batches_[0].bytes.size();
+  log_->set_rolling(Offset(5), {.bytes = 2 * bytes});
+  log_->set_rolling(Offset(9), {.bytes = 10 * bytes});
+  ASSERT_EQ(append(std::span(batches_).first(3)), Errc::ok);
+  EXPECT_EQ(log_->rolling().bytes, options_.segment_bytes) << "its turn has not come";
+  ASSERT_EQ(append(std::span(batches_).subspan(3)), Errc::ok);
+  EXPECT_EQ(log_->rolling().bytes, 10 * bytes);
+  std::vector<std::int64_t> bases;
+  for (const auto& segment : state().segments) bases.push_back(segment.base_offset.value());
+  EXPECT_EQ(bases, (std::vector<std::int64_t>{0, 5, 7}));
+}
+
+TEST_F(AppendReadTest, a_segment_ends_before_a_batch_that_is_too_much_newer_than_its_first_one) {
+  log_->set_rolling(Offset(0), {.bytes = options_.segment_bytes, .ms = 1000});
+  for (const WallMs time : {5000, 5900, 6000, 6001, 100, 7001, 7002}) {
+    const Offset next = log_->next_offset();
+    ASSERT_EQ(append(make_batch(next, 1, time, 10)), Errc::ok);
+    // A start in between remembers when the segment began.
+    ASSERT_EQ(sync(), Errc::ok);
+    options_.segment_ms = 1000;
+    ASSERT_TRUE(reopen(state()));
+  }
+  std::vector<std::int64_t> bases;
+  for (const auto& segment : state().segments) bases.push_back(segment.base_offset.value());
+  EXPECT_EQ(bases, (std::vector<std::int64_t>{0, 3, 6}));
+}
+
+TEST_F(AppendReadTest, records_without_a_time_end_no_segment) {
+  log_->set_rolling(Offset(0), {.bytes = options_.segment_bytes, .ms = 0});
+  for (const WallMs time : {-1, 5, 10})
+    ASSERT_EQ(append(make_batch(log_->next_offset(), 1, time, 10)), Errc::ok);
+  EXPECT_EQ(state().segments.size(), 1u);
+}
+
 TEST_F(AppendReadTest, a_batch_larger_than_a_segment_gets_its_own) {
   fill(2);
   fill(1, 1, 40 * 1024);
@@ -234,12 +270,21 @@ TEST_F(AppendReadTest, a_failed_sync_is_an_error_even_when_it_says_no_space) {
   EXPECT_EQ(sync(), Errc::io_error);
 }
 
-TEST_F(AppendReadTest, a_failed_read_says_where) {
+TEST_F(AppendReadTest, what_the_device_cannot_read_is_damage_and_the_message_says_where) {
   fill(2);
-  disk_.fault = [](const io::DiskOp& op) { return op.kind == io::DiskOp::Kind::read ? EIO : 0; };
+  for (const int os_error : {EIO, ENODATA, EBADMSG, ENOMEM}) {
+    disk_.fault = [=](const io::DiskOp& op) { return op.kind == io::DiskOp::Kind::read ? os_error : 0; };
+    const Errc expected = os_error == ENOMEM ? Errc::io_error : Errc::corruption;
+    std::vector<std::byte> bytes;
+    EXPECT_EQ(read(Offset(0), 1000, bytes), expected) << os_error;
+    EXPECT_NE(log_->last_error().find(".log at byte 0"), std::string::npos) << log_->last_error();
+    Offset found;
+    WallMs time = 0;
+    EXPECT_EQ(find_time(1, found, time), expected) << os_error;
+  }
+  disk_.fault = nullptr;
   std::vector<std::byte> bytes;
-  EXPECT_EQ(read(Offset(0), 1000, bytes), Errc::io_error);
-  EXPECT_NE(log_->last_error().find(".log at byte 0"), std::string::npos) << log_->last_error();
+  EXPECT_EQ(read(Offset(0), 1000, bytes), Errc::ok) << "nothing was given up";
 }
 
 TEST_F(AppendReadTest, every_flipped_byte_is_reported_and_never_served) {

@@ -348,6 +348,44 @@ TEST_F(CompactionTest, it_waits_until_enough_is_dirty) {
   EXPECT_TRUE(log_->compaction_due(rules_, kNow));
 }
 
+TEST_F(CompactionTest, what_is_old_is_due_however_little_it_is) {
+  rules_.dirty_permille = 900;
+  fill(200, 1000);
+  seal();
+  ASSERT_EQ(compact(), Errc::ok);
+  put({{"x", "1"}});
+  seal();
+  EXPECT_FALSE(log_->compaction_due(rules_, kNow + 50'000));
+  rules_.max_lag_ms = 60'000;
+  EXPECT_FALSE(log_->compaction_due(rules_, kNow + 50'000));
+  const PartitionState durable = state();
+  ASSERT_TRUE(reopen(durable)) << "a start remembers when segments began";
+  EXPECT_TRUE(log_->compaction_due(rules_, kNow + 120'000));
+  ASSERT_EQ(compact(kNow + 120'000), Errc::ok);
+  EXPECT_FALSE(log_->compaction_due(rules_, kNow + 200'000)) << "nothing is dirty";
+}
+
+TEST_F(CompactionTest, segments_that_time_has_cut_small_become_large_ones) {
+  log_->set_rolling(Offset(0), {.bytes = options_.segment_bytes, .ms = 0});
+  for (int i = 0; i < 20; ++i) put({{key(static_cast<std::uint64_t>(i)), "1", kNow + i}});
+  ASSERT_EQ(sync(), Errc::ok);
+  ASSERT_EQ(state().segments.size(), 20U);
+  ASSERT_EQ(compact(kNow + 100), Errc::ok);
+  EXPECT_LE(state().segments.size(), 3U);
+  EXPECT_EQ(read_all(), all_);
+}
+
+TEST_F(CompactionTest, what_the_device_cannot_read_leaves_everything_as_it_was) {
+  fill(300, 30);
+  seal();
+  disk_.fault = [](const io::DiskOp& op) { return op.kind == io::DiskOp::Kind::read ? EIO : 0; };
+  EXPECT_EQ(compact(), Errc::corruption);
+  disk_.fault = nullptr;
+  EXPECT_EQ(read_all(), all_);
+  put({{"x", "1"}});
+  ASSERT_EQ(compact(), Errc::ok) << "the log goes on";
+}
+
 TEST_F(CompactionTest, retention_in_the_middle_ends_it_and_loses_nothing) {
   fill(300, 30);
   seal();

@@ -1,5 +1,6 @@
 // The log against a dumb version of itself (a vector of batches), under random appends, reads, time
-// lookups, retention, checkpoints, full disks, clean restarts and crashes, on the simulated disk.
+// lookups, retention, checkpoints, other rules of rolling, full disks, clean restarts and crashes, on the
+// simulated disk.
 #include <algorithm>
 #include <memory>
 #include <set>
@@ -14,7 +15,8 @@ constexpr const char* kDirectory = "/data/g0/p7";
 
 class Twin {
  public:
-  explicit Twin(std::uint64_t seed) : prng_(seed), file_system_(prng_.fork(1)), files_(file_system_) {
+  explicit Twin(std::uint64_t seed)
+      : seed_(seed), prng_(seed), file_system_(prng_.fork(1)), files_(file_system_) {
     options_.segment_bytes = 2000 + prng_.below(30'000);
     options_.index_interval_bytes = static_cast<std::uint32_t>(200 + prng_.below(3000));
     options_.write_back_bytes = 4096;
@@ -109,6 +111,12 @@ class Twin {
     }
     return wal_[i];
   }
+  // So are the rules that it was rolled by.
+  RollRules rules_of(std::size_t i) {
+    Prng prng(seed_ + i / kBatchesPerRule);
+    const std::int64_t ms = prng.chance(1, 2) ? prng.between(0, 2000) : -1;
+    return {.bytes = 2000 + prng.below(30'000), .ms = ms};
+  }
   std::size_t batch_at(Offset offset) {
     const auto found =
         std::find_if(wal_.begin(), wal_.end(), [&](const auto& b) { return b.last_offset >= offset; });
@@ -121,7 +129,10 @@ class Twin {
     const std::size_t count = prng_.chance(1, 10) ? 1 + prng_.below(100) : 1 + prng_.below(5);
     (void)batch(first + count);  // stable addresses for the references below
     refs_.clear();
-    for (std::size_t i = first; i < first + count; ++i) refs_.push_back(batch(i).ref());
+    for (std::size_t i = first; i < first + count; ++i) {
+      refs_.push_back(batch(i).ref());
+      if (i % kBatchesPerRule == 0) log_->set_rolling(batch(i).base_offset, rules_of(i));
+    }
     append_outcome_ = {this, true, count};
     append_op_ = {};
     append_op_.batches = refs_;
@@ -277,6 +288,7 @@ class Twin {
     if (syncing_) return;
     syncing_ = true;
     log_->snapshot(pending_state_);
+    pending_rules_ = log_->rolling();
     pending_applied_ = applied_;
     sync_op_ = {};
     sync_op_.context = this;
@@ -285,6 +297,7 @@ class Twin {
       twin.syncing_ = false;
       EXPECT_EQ(error, Errc::ok) << twin.log_->last_error();
       twin.durable_state_ = twin.pending_state_;
+      twin.durable_rules_ = twin.pending_rules_;
       twin.durable_applied_ = twin.pending_applied_;
       twin.log_->release_removed();  // also when more was dropped meanwhile
     };
@@ -322,6 +335,8 @@ class Twin {
     if (durable_applied_ == 0 && prng_.chance(1, 2)) {
       log_ = PartitionLog::create(*disk_, kDirectory, options_);  // unknown to the checkpoint
     } else {
+      options_.segment_bytes = durable_rules_.bytes;
+      options_.segment_ms = durable_rules_.ms;
       auto opened = PartitionLog::open(files_, *disk_, kDirectory, options_, durable_state_);
       ASSERT_TRUE(opened) << opened.error().message;
       log_ = std::move(*opened);
@@ -330,6 +345,33 @@ class Twin {
     EXPECT_EQ(log_->next_offset(), durable_state_.next_offset);
     EXPECT_EQ(log_->log_start_offset(), durable_state_.log_start_offset);
     EXPECT_TRUE(log_->notes().empty()) << log_->notes().front();
+  }
+
+  // Segments end where a walk over the batches from the first one says.
+  void compare_ends(const PartitionState& now) {
+    Offset base;
+    std::size_t bytes = 0;
+    WallMs first = 0;
+    std::size_t segment = 0;
+    for (std::size_t i = now.segments.empty() ? applied_ : batch_at(now.segments[0].base_offset);
+         i < applied_; ++i) {
+      const RollRules rules = rules_of(i);
+      const WallMs newest = std::ranges::max(batch(i).timestamps);
+      const bool late = rules.ms >= 0 && newest - first > rules.ms;
+      if (bytes > 0 && (bytes + batch(i).bytes.size() > rules.bytes || late)) {
+        EXPECT_EQ(now.segments.at(segment++).bytes, bytes);
+        bytes = 0;
+      }
+      if (bytes == 0) {
+        base = batch(i).base_offset;
+        first = newest;
+        ASSERT_LT(segment, now.segments.size());
+        EXPECT_EQ(now.segments[segment].base_offset, base);
+        EXPECT_EQ(now.segments[segment].first_timestamp, first);
+      }
+      bytes += batch(i).bytes.size();
+    }
+    EXPECT_EQ(segment + 1, std::max<std::size_t>(now.segments.size(), 1));
   }
 
   // What is on disk is what the model says, byte by byte; no file is left that nothing explains.
@@ -365,6 +407,7 @@ class Twin {
       }
       EXPECT_EQ(at, now.segments[i].bytes);
     }
+    compare_ends(now);
     const auto entries = files_.list(kDirectory);
     if (!entries) return;  // nothing was ever appended
     for (const auto& entry : *entries) {
@@ -380,6 +423,8 @@ class Twin {
     std::size_t count = 0;
   };
 
+  static constexpr std::size_t kBatchesPerRule = 37;
+  const std::uint64_t seed_;
   Prng prng_;
   sim::FileSystem file_system_;
   sim::SimFiles files_;
@@ -398,6 +443,7 @@ class Twin {
   SyncOp sync_op_;
   bool syncing_ = false;
   PartitionState pending_state_, durable_state_;
+  RollRules pending_rules_, durable_rules_;
   std::size_t pending_applied_ = 0, durable_applied_ = 0;
 };
 

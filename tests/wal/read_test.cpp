@@ -1,6 +1,7 @@
 // Reading entries back by index.
 #include <gtest/gtest.h>
 
+#include <cerrno>
 #include <deque>
 
 #include "../../src/wal/frame_index.h"
@@ -162,15 +163,18 @@ TEST(Read, a_whole_frame_in_the_wrong_place_is_corruption) {
   EXPECT_EQ(read.wait(), Errc::corruption);
 }
 
-TEST(Read, that_the_disk_refuses_is_an_io_error) {
+TEST(Read, of_what_the_device_cannot_read_is_corruption_and_of_other_failures_an_io_error) {
   RaftWorld w(309);
   ASSERT_TRUE(w.open_raft(Index{0}));
   w.write_and_drain(Index{1}, 1);
-  w.fs.inject({.kind = io::DiskOp::Kind::read, .path_part = "wal-00000001", .count = 1});
-  Reading read(w, Index{1}, Index{1});
-  EXPECT_EQ(read.wait(), Errc::io_error);
-  EXPECT_NE(read.read.detail.find("wal-00000001.seg"), std::string::npos);
-  EXPECT_FALSE(w.log->failed());
+  for (const int os_error : {EIO, ENODATA, ENOMEM}) {
+    w.fs.inject(
+        {.kind = io::DiskOp::Kind::read, .path_part = "wal-00000001", .os_error = os_error, .count = 1});
+    Reading read(w, Index{1}, Index{1});
+    EXPECT_EQ(read.wait(), os_error == ENOMEM ? Errc::io_error : Errc::corruption) << os_error;
+    EXPECT_NE(read.read.detail.find("wal-00000001.seg"), std::string::npos);
+    EXPECT_FALSE(w.log->failed());
+  }
 }
 
 TEST(Read, of_a_frame_larger_than_the_buffer_is_refused) {

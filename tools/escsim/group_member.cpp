@@ -17,7 +17,6 @@ namespace {
 
 using wire::ErrorCode;
 
-constexpr std::string_view kGroup = "group";
 constexpr std::int32_t kSessionMs = 1000;
 constexpr std::int32_t kRebalanceMs = 1500;
 constexpr Nanos kPause = 20 * kMillisecond;

@@ -28,6 +28,7 @@ namespace esc::escsim {
 
 inline constexpr std::uint16_t kKafkaPort = 9092;
 inline constexpr std::uint16_t kPeerPort = 9192;
+inline constexpr std::string_view kGroup = "group";  // of consumers
 
 // When a fault would hurt most.
 enum class Moment : std::uint8_t { elected, truncated };

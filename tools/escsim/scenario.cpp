@@ -163,13 +163,15 @@ Scenario make_scenario(std::uint64_t seed, std::uint32_t nodes, Age age) {
   if (age == Age::steady) return s;
   s.topic_changes = Prng(seed).fork(15).chance(1, 4);
   s.renew_every = choose_renewals(s, Prng(seed).fork(16));
+  s.lag_watcher = s.group_members > 0 && Prng(seed).fork(20).chance(1, 2);
   return s;
 }
 
 std::string Scenario::describe() const {
   const auto ms = [](Nanos time) { return time / kMillisecond; };
   return fmt::format(
-      "nodes={} cores={} groups={} partitions={} producers={} idempotent={} events={} members={} frame={} "
+      "nodes={} cores={} groups={} partitions={} producers={} idempotent={} events={} members={} watcher={} "
+      "frame={} "
       "wal_segment={} "
       "depth={} segment={} "
       "checkpoint={}ms/{} retain={} rebalance={}ms batch={}/{}ms latency_max={}us slow=1/{}:{}ms "
@@ -178,8 +180,8 @@ std::string Scenario::describe() const {
       "full={} "
       "rot={} wall={} fuse={} replace={} down_max={} ambush=1/{}:{}ms operator={} renew={} topics={}",
       nodes, cores, groups, partitions, producers, idempotent_producers, event_producers, group_members,
-      frame_bytes_max, wal_segment_bytes, wal_depth, segment_bytes, ms(checkpoint_interval), checkpoint_bytes,
-      retain_bytes, ms(rebalance_after), batch_events_max, ms(batch_delay),
+      lag_watcher, frame_bytes_max, wal_segment_bytes, wal_depth, segment_bytes, ms(checkpoint_interval),
+      checkpoint_bytes, retain_bytes, ms(rebalance_after), batch_events_max, ms(batch_delay),
       network.latency_max / kMicrosecond, network.slow_one_in, ms(network.slow_max),
       loop.disk.max / kMicrosecond, loop.gap_one_in, drift_ppm_max, ms(chaos_time), ms(crash_every),
       ms(power_every), ms(stop_every), ms(pause_every), ms(partition_every), ms(reset_every), ms(stall_every),

@@ -20,6 +20,7 @@ struct Scenario {
   std::uint32_t event_producers = 0;       // of these; the topic then drops duplicates by event id
   std::uint32_t consumers = 1;
   std::uint32_t group_members = 0;  // of one consumer group
+  bool lag_watcher = false;         // somebody asks every node where that group stands
   Nanos chaos_time = 4 * kSecond;
   Nanos heal_time = 20 * kSecond;  // for the liveness phase
 

@@ -10,6 +10,7 @@
 #include "faults.h"
 #include "group_member.h"
 #include "host.h"
+#include "lag_watcher.h"
 #include "node_operator.h"
 #include "tenant.h"
 
@@ -67,6 +68,7 @@ class Simulation {
   std::vector<std::unique_ptr<Sender>> producers_;
   std::vector<std::unique_ptr<Consumer>> consumers_;
   std::vector<std::unique_ptr<GroupMember>> members_;
+  std::unique_ptr<LagWatcher> watcher_;
   std::unique_ptr<NodeOperator> operator_;  // may be null
   std::unique_ptr<Tenant> tenant_;          // likewise
   Phase phase_ = Phase::chaos;
@@ -128,6 +130,8 @@ Simulation::Simulation(const SimulationOptions& options)
   }
   if (scenario_.nodes_change)
     operator_ = std::make_unique<NodeOperator>(world_, host, "operator", prng_.fork(host));
+  if (++host; scenario_.lag_watcher)
+    watcher_ = std::make_unique<LagWatcher>(world_, host, "watcher", prng_.fork(host));
   ++host;
   if (scenario_.topic_changes)
     tenant_ = std::make_unique<Tenant>(world_, host, "tenant", prng_.fork(host), 900'000'000ull);
@@ -171,7 +175,8 @@ bool Simulation::phase_complete() {
     case Phase::quiet:
       return std::ranges::all_of(producers_, [](const auto& p) { return p->quiet(); }) &&
              std::ranges::all_of(members_, [](const auto& m) { return m->quiet(); }) &&
-             (tenant_ == nullptr || tenant_->quiet()) && converged().empty();
+             (watcher_ == nullptr || watcher_->quiet()) && (tenant_ == nullptr || tenant_->quiet()) &&
+             converged().empty();
     case Phase::audit:
       return std::ranges::all_of(consumers_, [](const auto& c) { return c->at_end(); }) &&
              std::ranges::all_of(members_, [](const auto& m) { return m->audited(); }) &&
@@ -194,6 +199,7 @@ void Simulation::advance() {
       for (const auto& producer : producers_) producer->stop();
       for (const auto& member : members_) member->stop();
       if (tenant_ != nullptr) tenant_->stop();
+      if (watcher_ != nullptr) watcher_->stop();
       return enter(Phase::quiet, scenario_.heal_time);
     case Phase::quiet:
       for (const auto& consumer : consumers_) consumer->rewind();
@@ -280,6 +286,7 @@ SimulationReport Simulation::run() {
   for (const auto& member : members_) member->start();
   if (operator_ != nullptr) operator_->start();
   if (tenant_ != nullptr) tenant_->start();
+  if (watcher_ != nullptr) watcher_->start();
   faults_.begin();
   tick();
   while (phase_ != Phase::done && !model_.failed()) clock_.step();

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <span>
 #include <string>
@@ -35,10 +36,15 @@ struct TopicSettings {
   std::int64_t min_compaction_lag_ms = 0;
   double min_cleanable_dirty_ratio = 0.5;
   std::string dedup_id = "header:event-id";  // where the id is: a header's name, or "key"
+  std::int64_t segment_ms = 604'800'000;     // of record time, from a segment's first batch on
+  std::int64_t max_compaction_lag_ms = std::numeric_limits<std::int64_t>::max();
 };
 
 // What a partition is told of its topic.
 void apply_to(const TopicSettings& settings, replica::Partition& partition);
+
+// Where its segments end. That goes through the log of the partition's group, so that all members do alike.
+[[nodiscard]] store::RollRules roll_rules(const TopicSettings& settings);
 
 // Views into `settings`.
 [[nodiscard]] wire::EventIdRule event_id_rule(const TopicSettings& settings);
@@ -47,6 +53,8 @@ using TopicOverrides = std::vector<std::pair<std::string, std::string>>;
 
 // Applies one key; the message says what is accepted.
 [[nodiscard]] Status apply_override(TopicSettings& settings, std::string_view key, std::string_view value);
+// What no single key says: settings that contradict each other are refused.
+[[nodiscard]] Status check_together(const TopicSettings& settings);
 // One key of a topic's configuration is to be changed. `append` and `subtract` are of keys that are lists.
 struct ConfigChange {
   enum class Operation : std::uint8_t { set = 0, remove = 1, append = 2, subtract = 3 };  // Kafka's
@@ -55,7 +63,7 @@ struct ConfigChange {
   std::string value;  // not of `remove`
 };
 // The overrides of an existing topic after these changes of it; with `replaces_all` of a topic that has none.
-// Refused by name: what cannot be set, or not on a topic that exists. `defaults`: of what is not overridden.
+// Refused by name: what cannot be set. `defaults`: of what is not overridden.
 [[nodiscard]] Result<TopicOverrides> change_overrides(const TopicSettings& defaults,
                                                       const TopicOverrides& before,
                                                       const std::vector<ConfigChange>& changes,

@@ -148,8 +148,6 @@ class Coordinator {
   // Every parked request is answered not_coordinator.
   void lost_leadership();
   [[nodiscard]] bool leading() const { return leading_; }
-  // Nothing is on its way into the log.
-  [[nodiscard]] bool settled() const { return proposals_.empty() && in_flight_.empty(); }
 
   // The oldest command that is not in the log yet; null: none. The caller appends it and says where it is, or
   // that it never will be.
@@ -172,9 +170,6 @@ class Coordinator {
   // `codes`, one per offset: why it is refused although the group's code is none.
   void forget_offsets(Token token, std::string_view group, const std::vector<OffsetName>& offsets,
                       std::vector<wire::ErrorCode>& codes);
-  // Answered once it is sure that this node was the leader after the call: then state() has every offset that
-  // anybody was told is committed.
-  void barrier(Token token);
   // Offsets of topics that are gone; nobody waits for it.
   void forget_topic(std::string_view group, std::string_view topic);
 

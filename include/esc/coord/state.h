@@ -7,7 +7,6 @@
 //   members   a generation with its members and assignments; no members: the group is empty
 //   commit    offsets of a group                      forget    some offsets of a group go
 //   remove    the whole group goes                    expire    what nobody has used since a point in time
-//   goes barrier   nothing; that it is committed proves that its proposer was the leader
 //
 // Threading: one core per instance. Errors: commands are validated before they are proposed; a committed
 // command that does not decode is a broken invariant.
@@ -103,7 +102,6 @@ void encode_forget(std::string_view group, const std::vector<OffsetName>& offset
 void encode_remove(std::string_view group, std::vector<std::byte>& out);
 // Offsets of empty groups that were neither committed nor guarded by a member after `until_ms`.
 void encode_expire(std::int64_t until_ms, std::vector<std::byte>& out);
-void encode_barrier(std::vector<std::byte>& out);
 
 // Whether bytes are a command that apply() accepts.
 [[nodiscard]] bool valid_command(ByteView command);

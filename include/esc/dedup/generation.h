@@ -3,15 +3,15 @@
 //   entries   24 bytes each, in order of arrival: exactly the contents of the slice's file. Held in memory
 //             until they are in the file and the slice is sealed.
 //   index     256 tables by the first byte of the hash, each open addressing in groups of 16 cells, filled to
-//             three quarters. A cell is a tag of 7 bits in one array and, in another, the upper 42 bits of
+//             three quarters. A cell is a tag of 8 bits in one array and, in another, the upper 42 bits of
 //             the hash with the position of the entry. The upper bits are the cell's home, so a table grows
 //             in one pass without looking at the entries, and one of 256 grows in some microseconds.
 //
 // A miss compares 16 tags at once and touches one cache line, of an array that is a byte per cell; one time
-// in ten a tag matches by chance, and the cell tells. A cell that matches an id it does not belong to is as
-// rare as 2^-20 per lookup in a full slice; only a match looks at the entry, which may be in the file. (After
-// Abseil's "Swiss tables". Tags and cells in one line, as in Folly's F14, make a miss two to three times as
-// slow: the lines of all cells do not stay in the caches.)
+// in twenty a tag matches by chance, and the cell tells. A cell that matches an id it does not belong to is
+// as rare as 2^-20 per lookup in a full slice; only a match looks at the entry, which may be in the file.
+// (After Abseil's "Swiss tables". Tags and cells in one line, as in Folly's F14, make a miss two to three
+// times as slow: the lines of all cells do not stay in the caches.)
 //
 // Threading: one core; chunks of entries that take_unflushed() has handed out may be read by the device.
 // Memory: index 9 bytes per cell, entries in chunks.
@@ -19,6 +19,7 @@
 
 #include <emmintrin.h>
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <memory>
@@ -26,6 +27,7 @@
 #include <vector>
 
 #include "esc/base/ids.h"
+#include "esc/base/prefetch.h"
 #include "esc/base/units.h"
 #include "esc/dedup/id.h"
 
@@ -86,13 +88,14 @@ class Generation {
 
   void prefetch(Id id) const {
     const Table& table = table_of(id);
-    if (table.cells != nullptr) __builtin_prefetch(&table.tags[table.home(id.high)]);
+    if (table.cells != nullptr) esc::prefetch(&table.tags[table.home(id.high)]);
   }
   void prefetch_for_insert(Id id) const {
     const Table& table = table_of(id);
     if (table.cells == nullptr) return;
-    __builtin_prefetch(&table.tags[table.home(id.high)], 1);
-    __builtin_prefetch(&table.cells[table.home(id.high)], 1);
+    esc::prefetch(&table.tags[table.home(id.high)]);
+    esc::prefetch(&table.cells[table.home(id.high)]);  // the cells of a group are two lines
+    esc::prefetch(&table.cells[table.home(id.high) + kGroup / 2]);
   }
   // Calls `try_position(position) -> bool` for each entry that may be this id's until it returns true.
   template <class F>
@@ -137,7 +140,7 @@ class Generation {
   static_assert(kGenerationEntriesMax < (1U << kPositionBits));
   static constexpr unsigned kTableBits = 8;
   static constexpr std::size_t kGroup = 16;
-  static constexpr std::uint8_t kFree = 0x80;
+  static constexpr std::uint8_t kFree = 0xff;
 
   struct Table {
     std::unique_ptr<std::uint8_t[]> tags;
@@ -166,14 +169,12 @@ class Generation {
     return static_cast<unsigned>(
         _mm_movemask_epi8(_mm_cmpeq_epi8(tags, _mm_set1_epi8(static_cast<char>(tag)))));
   }
-  [[nodiscard]] static unsigned free_cells(__m128i tags) {
-    return static_cast<unsigned>(_mm_movemask_epi8(tags));
-  }
-  [[nodiscard]] static std::uint8_t tag_of(Id id) { return id.low & 0x7f; }
+  [[nodiscard]] static unsigned free_cells(__m128i tags) { return matching(tags, kFree); }
+  [[nodiscard]] static std::uint8_t tag_of(Id id) { return std::min<std::uint8_t>(id.low & 0xff, kFree - 1); }
   [[nodiscard]] static std::uint32_t position_of(std::uint64_t cell) {
     return static_cast<std::uint32_t>(cell & ((std::uint64_t{1} << kPositionBits) - 1));
   }
-  void append(const Entry& entry);
+  void append(std::uint64_t high, std::uint64_t low, std::uint32_t offset_delta, std::uint32_t time_delta_ms);
   void sum_up();
   void index(Id id, std::uint32_t position);
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "esc/base/ids.h"
+#include "esc/base/prefetch.h"
 #include "esc/dedup/id.h"
 
 namespace esc::dedup {
@@ -18,11 +19,11 @@ class Pending {
   [[nodiscard]] bool empty() const { return used_ == 0; }
   [[nodiscard]] std::size_t size() const { return used_; }
   void prefetch(Id id) const {
-    if (!cells_.empty()) __builtin_prefetch(&cells_[home(id)]);
+    if (!cells_.empty()) esc::prefetch(&cells_[home(id.low)]);
   }
   [[nodiscard]] std::optional<Offset> find(Id id) const;
   // The offset of the record that holds the id already, or nothing: then it is the new one's.
-  std::optional<Offset> insert(Id id, Offset offset);
+  std::optional<Offset> insert(Id id, Offset offset) { return insert(id.high, id.low, offset); }
   void erase(Id id);
   void clear();
 
@@ -32,7 +33,8 @@ class Pending {
     Offset offset;
   };
 
-  [[nodiscard]] std::size_t home(Id id) const { return id.low & (cells_.size() - 1); }
+  std::optional<Offset> insert(std::uint64_t high, std::uint64_t low, Offset offset);
+  [[nodiscard]] std::size_t home(std::uint64_t low) const { return low & (cells_.size() - 1); }
   void grow();
 
   std::vector<Cell> cells_;

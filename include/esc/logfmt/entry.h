@@ -28,7 +28,7 @@ enum class EntryKind : std::uint8_t {
   batch = 2,             // one Kafka record batch, offset and leader epoch stamped
   partition_create = 3,  //
   partition_delete = 4,  //
-  partition_config = 5,  //
+  partition_config = 5,  // how a partition's segments are rolled from here on
   metadata = 6,          // a command of group 0
   log_start = 7,         // moves a partition's log start offset
   configuration = 8,     // members of the group (raft::Configuration)

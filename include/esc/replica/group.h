@@ -50,7 +50,7 @@ struct GroupOptions {
   std::uint64_t cluster_id = 0;
   std::string data_directory;  // of this group: checkpoint and partitions
   wal::Options wal;            // with its directory
-  store::Options store;        // segment_bytes comes from each partition
+  store::Options store;        // how segments are rolled comes from each partition
   ByteSpan ring_memory;        // kBlockBytes-aligned
   std::uint32_t frame_bytes_max = 1088 * 1024;
   // When the disk is busy with one write, the next frame is written beside it once it holds this much.
@@ -217,9 +217,16 @@ class Group final : private peer::LinkHandler {
                                                           ByteView body);
   // `waiter.index` is set; done runs from do_work or from this call when it is committed already.
   void wait_committed(CommitWaiter& waiter);
+  // A linearizable read (ReadIndex, Raft dissertation 6.4): `waiter.done` runs, from do_work or from this
+  // call, with ok once a majority has answered a heartbeat sent after this call. What is committed here then
+  // is at least what anybody was told is committed before the call. not_leader: it was not so. Costs one
+  // round trip, shared by all who wait, and no disk; nothing with a single voter.
+  void confirm_leadership(CommitWaiter& waiter);
 
   [[nodiscard]] std::expected<Index, Errc> create_partition(const PartitionIdentity& identity);
   [[nodiscard]] std::expected<Index, Errc> delete_partition(PartitionId id);
+  // The partition's segments end by these rules from this entry of the log on, on every member.
+  [[nodiscard]] std::expected<Index, Errc> propose_rolling(PartitionId id, const store::RollRules& rules);
   // Records below `start` (at most the high watermark) may be deleted.
   [[nodiscard]] std::expected<Index, Errc> propose_log_start(PartitionId id, Offset start);
 
@@ -403,6 +410,8 @@ class Group final : private peer::LinkHandler {
   // `at`: the files go once a checkpoint covers this.
   void apply_partition_delete(PartitionId id, Index at);
   void apply_log_start(PartitionId id, ByteView body);
+  void apply_partition_config(PartitionId id, ByteView body);
+  void adopt_rolling(Partition& partition, Offset from, const store::RollRules& rules);
   void move_log_start(Partition& partition);
   void register_batch(std::uint64_t sequence, Partition& partition);
   void adopt_partition(std::unique_ptr<Partition> partition);
@@ -412,6 +421,8 @@ class Group final : private peer::LinkHandler {
   void finish_segment_write(ApplyOp& op, Errc code);
   void finish_waiters();
   void fail_waiters(Errc code);
+  void ask_reads();
+  void answer_reads(const raft::ReadAnswer& answer);
   void bury(Nanos now);
   std::uint32_t enforce_retention(Nanos now);
   [[nodiscard]] std::uint64_t tail_entry(const Partition& partition, Offset offset) const;
@@ -497,6 +508,10 @@ class Group final : private peer::LinkHandler {
   std::vector<std::pair<Index, PartitionId>> creations_;
   IntrusiveList<Partition> dirty_;  // have committed batches that are not in the files
   IntrusiveList<CommitWaiter> waiters_;
+  // Reads: those the core was asked for, as one request, and those that come with the next one.
+  IntrusiveList<CommitWaiter> reads_asked_;
+  IntrusiveList<CommitWaiter> reads_waiting_;
+  std::uint64_t read_request_ = 0;
 
   std::vector<std::unique_ptr<ApplyOp>> apply_ops_;
   std::vector<ApplyOp*> apply_free_;

@@ -29,13 +29,21 @@ namespace esc::replica {
 
 using TopicId = std::array<std::byte, 16>;
 
-// Fixed at creation, part of the replicated log.
+// Part of the replicated log. Fixed at creation, but for how segments are rolled: that is as the last command
+// of the log said, and holds for the batches behind it.
 struct PartitionIdentity {
   PartitionId id;
   TopicId topic_id{};
   std::string topic;
   std::int32_t index = 0;  // within the topic
   std::uint64_t segment_bytes = 64 * kMiB;
+  std::int64_t segment_ms = -1;
+
+  [[nodiscard]] store::RollRules rolling() const { return {segment_bytes, segment_ms}; }
+  void set_rolling(const store::RollRules& rules) {
+    segment_bytes = rules.bytes;
+    segment_ms = rules.ms;
+  }
 };
 
 // Limits of the topic's configuration; -1 is none.

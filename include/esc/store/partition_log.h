@@ -38,9 +38,19 @@ inline constexpr std::size_t kAppendBatchesMax = 256;
 // Segment positions are 32 bits in the index.
 inline constexpr std::uint64_t kSegmentBytesMax = 2 * kGiB;
 
+// Where a segment ends. Both look at the batches alone, never at a clock: replicas and replays end their
+// segments alike.
+struct RollRules {
+  std::uint64_t bytes = 256 * kMiB;  // before it would exceed this; at most kSegmentBytesMax
+  // Before the first batch that is newer by more than this than the segment's first one, both by their
+  // largest record timestamps (KIP-33); -1: never.
+  std::int64_t ms = -1;
+  bool operator==(const RollRules&) const = default;
+};
+
 struct Options {
-  std::uint64_t segment_bytes =
-      256 * kMiB;  // a segment is rolled before it would exceed this; at most kSegmentBytesMax
+  std::uint64_t segment_bytes = 256 * kMiB;        // RollRules at first
+  std::int64_t segment_ms = -1;                    //
   std::uint32_t index_interval_bytes = 32 * 1024;  // at first; doubles whenever a segment's index is full
   std::uint64_t write_back_bytes = 1 * kMiB;       // start write-back (sync_range) after so many new bytes
   // What the partitions of one core share: open files, gather arrays, read positions (resources.h).
@@ -141,6 +151,7 @@ struct PartitionState {
     Offset base_offset;
     std::uint64_t bytes = 0;
     std::uint32_t generation = 0;  // of the compaction that wrote it; 0: as it was appended
+    WallMs first_timestamp = -1;   // the largest of its first batch; -1: none, or not known
   };
   std::vector<Segment> segments;  // ascending; the last one is active
   Offset compacted_until{0};      // below it no key occurs twice
@@ -151,6 +162,7 @@ struct PartitionState {
 struct CompactionRules {
   std::int64_t delete_retention_ms = 86'400'000;  // how long tombstones stay once they are compacted
   std::int64_t min_lag_ms = 0;                    // segments with a newer record stay as they are
+  std::int64_t max_lag_ms = INT64_MAX;            // one that began longer ago is due, whatever it is worth
   std::uint32_t dirty_permille = 500;  // of the sealed bytes that are not compacted, before it is worth it
   bool operator==(const CompactionRules&) const = default;
 };
@@ -216,6 +228,12 @@ class PartitionLog {
   // Writes the state as of the last *completed append* into `into` (for a checkpoint, taken when sync() was
   // called).
   virtual void snapshot(PartitionState& into) const = 0;
+
+  // The batches from offset `from` on are rolled by other rules; none at or behind it has been appended.
+  // Takes back what was said of these offsets before.
+  virtual void set_rolling(Offset from, const RollRules& rules) = 0;
+  // Of the batch that is appended next.
+  [[nodiscard]] virtual const RollRules& rolling() const = 0;
 
   // Retention, pure: the log start offset after dropping whole sealed segments whose newest record is older
   // than `retention_ms` before `now_ms` (-1: no limit), or that exceed `retention_bytes` (-1: no limit).

@@ -47,6 +47,7 @@ void describe_broker(const BrokerOptions& options, std::size_t replicas, Describ
       "Default of retention.bytes");
   add("log.retention.ms", std::to_string(defaults.retention_ms), ConfigType::int64,
       "Default of retention.ms");
+  add("log.roll.ms", std::to_string(defaults.segment_ms), ConfigType::int64, "Default of segment.ms");
   add("log.segment.bytes", std::to_string(defaults.segment_bytes), ConfigType::int32,
       "Default of segment.bytes");
   add("message.max.bytes", std::to_string(defaults.max_message_bytes), ConfigType::int32,

@@ -105,21 +105,29 @@ struct OffsetFetchCall final : CoordinatorCall {
   std::vector<FetchedTopic> topics;  // asked for, then found
   std::shared_ptr<OffsetFetchState> state;
   std::size_t slot = 0;
+  Broker* owner = nullptr;
+  replica::CommitWaiter confirmed;
 
-  void begin(coord::Coordinator& coordinator, Broker& owner) override {
+  // A coordinator that was deposed and does not know it yet would tell old offsets.
+  void begin(coord::Coordinator&, Broker& where) override {
+    owner = &where;
     if (name.empty()) {
       answer.code = wire::ErrorCode::invalid_group_id;
-      return owner.coordinators().finish(*this);
+      return owner->coordinators().finish(*this);
     }
-    // One node alone cannot have been deposed without knowing it. What is on its way was there before us.
-    const bool alone = owner.group(group)->core().configuration().voters.size() == 1;
-    if (!alone || !coordinator.settled()) return coordinator.barrier(token());
-    read(coordinator.state().find(name), owner.directory());
-    owner.coordinators().finish(*this);
+    confirmed.context = this;
+    confirmed.done = [](replica::CommitWaiter& waiter, Errc code) {
+      static_cast<OffsetFetchCall*>(waiter.context)->on_confirmed(code);
+    };
+    owner->group(group)->confirm_leadership(confirmed);
   }
-  void answered(Broker& owner) override {
-    if (answer.code != wire::ErrorCode::none) return;
-    read(owner.coordinators().of(group).state().find(name), owner.directory());
+  void on_confirmed(Errc code) {
+    if (code == Errc::ok) {
+      read(owner->coordinators().of(group).state().find(name), owner->directory());
+    } else {
+      answer.code = wire::ErrorCode::not_coordinator;
+    }
+    owner->coordinators().finish(*this);
   }
   void finish(Broker& broker) override;
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 
 from harness import records as rec
 from harness.cases import Skip, check, check_equal, eventually, test
@@ -311,3 +312,73 @@ def describe_log_dirs_tells_what_lies_in_the_directories_of_each_node(context):
         for version in (1, 2, 3, 4):
             check_equal(log_dirs(node, [{"name": "nowhere", "partitions": [0]}], version), {}, "a topic that is not")
     cluster.stop_all()
+
+
+def segments_of(node, topic):
+    """Directory -> [(base offset, bytes)] of the partitions' segment files."""
+    found = {}
+    for root, _, files in sorted(os.walk(node.data_dir)):
+        if f"-{topic}-" in os.path.basename(root):
+            found[os.path.relpath(root, node.data_dir)] = [
+                (int(name[:20]), os.path.getsize(os.path.join(root, name))) for name in sorted(files) if name.endswith(".log")]
+    return found
+
+
+@test(timeout=60)
+def segments_of_a_living_topic_end_by_new_rules_alike_on_all_nodes(context):
+    cluster = Cluster(context).start()
+    cluster.create_topic("t", 1)
+    admin = admin_client(cluster)
+    from confluent_kafka import KafkaException
+    from confluent_kafka.admin import ConfigResource
+
+    def alter(configs):
+        resource = ConfigResource(ConfigResource.Type.TOPIC, "t")
+        for key, value in configs.items():
+            resource.set_config(key, value)
+        admin.alter_configs([resource])[resource].result(10)
+
+    def fill(count):
+        for _ in range(count):
+            cluster.produce("t", 0, [b"x" * 3000])
+
+    fill(20)
+    alter({"segment.bytes": "20000"})
+    eventually(lambda: config_of(admin, "t")["segment.bytes"] == "20000", 5, what="the change is told")
+    for node in cluster.nodes:
+        eventually(lambda: raw_config(node, "t", "segment.bytes") == "20000", 5, what="the change is everywhere")
+    time.sleep(0.5)  # and followed by the leader of the group
+    changed = cluster.produce("t", 0, [b"first by the new rule"])
+    fill(15)
+    victim = cluster[2]
+    victim.kill()
+    fill(15)
+    victim.spawn()
+    victim.wait_ready()
+    try:
+        from kafka.admin import ConfigResource as Resource, ConfigResourceType, KafkaAdminClient
+        python = KafkaAdminClient(bootstrap_servers=cluster.bootstrap.split(","))
+        answer = python.alter_configs([Resource(ConfigResourceType.TOPIC, "t", {"segment.ms": "1000", "segment.bytes": "20000"})])
+        check_equal([resource[0] for resource in answer.resources], [0], "error code")
+        python.close()
+    except ImportError:
+        alter({"segment.ms": "1000", "segment.bytes": "20000"})
+    time.sleep(1.5)
+    late = cluster.produce("t", 0, [b"newer by more than a second"])
+    for refused in ({"segment.jitter.ms": "1"}, {"segment.bytes": "5"},
+                    {"min.compaction.lag.ms": "5000", "max.compaction.lag.ms": "4000"}):
+        try:
+            alter(refused)
+            check(False, f"{refused} was accepted")
+        except KafkaException as error:
+            check(next(iter(refused)) in str(error), f"the refusal does not name the key: {error}")
+    cluster.stop_all()
+    cluster.check_equal_logs()
+    first = segments_of(cluster[1], "t")
+    segments = list(first.values())[0]
+    for node in cluster.nodes:
+        check_equal(segments_of(node, "t"), first, f"segments of node {node.number}")
+    check(segments[0][1] > 20000, f"the first one was there before: {segments}")
+    check_equal(segments[1][0], changed, "the next batch begins a segment")
+    check(len(segments) >= 5 and all(size <= 20000 for _, size in segments[1:]), f"{segments}")
+    check_equal(segments[-1][0], late, "a late batch begins a segment")
