@@ -414,8 +414,9 @@ void Host::observe_segments(const std::string& directory, const replica::Partiti
     if (!ok) return world_.model.fail(directory + "/" + name + " cannot be read");
     wire::BatchIterator batches(ByteView(read_buffer_).first(read));
     while (const auto batch = batches.next()) {
-      // What lies behind the log's end may be torn: left by a power cut, written anew from the WAL.
-      if (batch->base_offset() >= end) break;
+      // What lies behind the log's end may be torn, its base offset, too, which no checksum covers: left by a
+      // power cut, written anew from the WAL.
+      if (next >= end || batch->base_offset() >= end) break;
       if (next >= 0 && batch->base_offset() != next)
         return world_.model.fail(
             fmt::format("{}/{}: offset {} follows {}", directory, name, batch->base_offset(), next - 1));

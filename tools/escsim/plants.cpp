@@ -26,7 +26,7 @@ constexpr std::array kPlants = std::to_array<Plant>({
      "not every node is a voter as it is now"},
     {"learner_counted", "learners count for commits", 0,
      [](shard::ShardOptions& options) { options.group.plant = raft::Plant::learner_counted; }},
-    {"incarnation_ignored", "answers count whoever has the node's disk now", 600,
+    {"incarnation_ignored", "answers count whoever has the node's disk now", 1200,
      [](shard::ShardOptions& options) { options.group.replica_plant = replica::Plant::incarnation_ignored; }},
     {"blank_disk_is_member", "a blank disk votes under its old id at once", 150,
      [](shard::ShardOptions& options) {
@@ -73,7 +73,7 @@ constexpr std::array kPlants = std::to_array<Plant>({
      [](shard::ShardOptions& options) {
        options.group.replica_plant = replica::Plant::duplicate_without_commit;
      }},
-    {"producers_kept_at_step_down", "batches lost with leadership still count as seen", 250,
+    {"producers_kept_at_step_down", "batches lost with leadership still count as seen", 900,
      [](shard::ShardOptions& options) {
        options.group.replica_plant = replica::Plant::producers_kept_at_step_down;
      }},

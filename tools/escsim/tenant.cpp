@@ -143,6 +143,7 @@ void Tenant::begin_audit() {
   next_ = 0;
   forget_leaders();
   std::ranges::fill(positions_, 0);
+  std::ranges::fill(watermarks_, -1);  // it ends where the log ends now
 }
 
 void Tenant::identify() {
