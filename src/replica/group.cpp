@@ -358,6 +358,7 @@ std::uint32_t Group::do_work(Nanos now) {
   work += compactor_->do_work(now);
   bury(now);
   if (links_ != nullptr) {
+    widen_links();
     work += advance_snapshot(now);
     judge_fitness(now);
     work += membership_->do_work(now);

@@ -250,6 +250,8 @@ void Group::reset_log(const raft::LogWrite& write, const raft::WriteMark& mark) 
   // What comes next begins a frame of its own: the log on disk goes on behind the snapshot.
   if (ring_.has_open()) ring_.seal();
   reset_mark_ = mark;
+  // It overtakes a hard state that waits for an earlier one to be saved, and says nothing about it.
+  if (hard_state_waiting_) reset_mark_.hard_state = {};
   resetting_ = true;
   wal_->reset(write.last, write.term, &Group::on_reset_saved, this);
 }

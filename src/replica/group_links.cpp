@@ -103,6 +103,33 @@ void Group::set_nodes(const NodeList& nodes) {
   options_.peers = std::move(peers);
   links_->set_removed(nodes.removed);
   membership_->set_peers();
+  links_widened_ = false;
+  leader_heard_at_ = now_;
+}
+
+// Who hears of no leader may have an old list: nodes that it takes for removed may have been taken in again
+// since, and lead. Then everybody whom the configuration names may have a link, until the list is renewed or
+// a leader is heard that it names.
+void Group::widen_links() {
+  constexpr Nanos kWidenAfter = 2 * kSecond;
+  const NodeId leader = core_->leader();
+  if (leader != NodeId(0)) {
+    leader_heard_at_ = now_;
+    if (links_widened_ && (leader == options_.node || nodes_.stays(leader))) set_nodes(NodeList(nodes_));
+    return;
+  }
+  if (links_widened_ || nodes_.nodes.empty() || now_ - leader_heard_at_ < kWidenAfter) return;
+  links_widened_ = true;
+  for (const peer::PeerAddress& peer : configured_peers_) {
+    if (std::ranges::find(options_.peers, peer.node, &peer::PeerAddress::node) != options_.peers.end())
+      continue;
+    options_.peers.push_back(peer);
+    if (sender(peer.node) == nullptr)
+      senders_.push_back(std::make_unique<PeerSender>(peer.node, message_bytes_max()));
+    links_->set_peer(peer);
+  }
+  links_->set_removed({});
+  membership_->set_peers();
 }
 
 bool Group::may_count(NodeId node) const {

@@ -194,6 +194,24 @@ TEST(Nodes, a_removed_node_may_be_added_again_with_the_data_it_has) {
   EXPECT_TRUE(world.run_until([&] { return world.all_say(gone, true); }, 20 * kSecond));
 }
 
+// It was away while the leader was removed and added again, and has heard of the removal only.
+TEST(Nodes, a_node_whose_old_list_says_that_the_leader_was_removed_follows_it_all_the_same) {
+  GrowingWorld world;
+  ASSERT_NO_FATAL_FAILURE(world.found());
+  world.tell();
+  ClusterNode* const leader = world.leader();
+  ASSERT_NE(leader, nullptr);
+  ClusterNode& stale = world.node(leader->number % 3 + 1);
+  NodeList old = world.list;
+  std::erase_if(old.nodes, [&](const NodeRecord& each) { return each.node == leader->options.node; });
+  old.removed.push_back(leader->options.node);
+  stale.group->set_nodes(old);
+  ASSERT_TRUE(world.run_until([&] { return stale.group->leader() == NodeId(0); }));
+  ASSERT_EQ(world.commit_one(*world.leader()), Errc::ok);
+  const Index committed = world.leader()->group->commit_index();
+  EXPECT_TRUE(world.run_until([&] { return stale.group->commit_index() >= committed; }));
+}
+
 TEST(Nodes, a_restart_with_the_old_configuration_goes_on_with_the_nodes_of_the_log) {
   GrowingWorld world;
   world.found();

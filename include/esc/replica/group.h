@@ -387,6 +387,7 @@ class Group final : private peer::LinkHandler {
   std::uint32_t flush_senders(Nanos now);
   void drop_slow_link(Nanos now);
   void rebalance(Nanos now);
+  void widen_links();
   void judge_fitness(Nanos now);
   [[nodiscard]] bool has_room_to_lead();
   [[nodiscard]] std::uint64_t pinned_frame() const;
@@ -493,6 +494,9 @@ class Group final : private peer::LinkHandler {
   std::unique_ptr<Admission> admission_;    // likewise
   std::unique_ptr<Repair> repair_;          // likewise
   NodeList nodes_;                          // without nodes: the configured ones
+  const std::vector<peer::PeerAddress> configured_peers_{options_.peers};
+  bool links_widened_ = false;  // to those beside the list's
+  Nanos leader_heard_at_ = 0;
   raft::Effects effects_;
   FrameRing ring_;
   std::unique_ptr<Checkpointer> checkpointer_;
