@@ -97,13 +97,14 @@ bool NodeAdmin::carry_out(NodeOrder& order, const replica::Catalog& master) {
     return true;
   }
   replica::NodeList nodes = current(master, broker_.options());
-  bool changed = false;
   if (order.remove) {
-    order_remove(order, nodes, changed);
+    order_remove(order, nodes);
   } else {
-    order_add(order, nodes, changed);
+    order_add(order, nodes);
   }
-  return !changed || propose(nodes, order.index);
+  // What is as it was asked for is committed once more: only a leader that was not deposed meanwhile may say
+  // so.
+  return order.code != wire::ErrorCode::none || propose(nodes, order.index);
 }
 
 std::string NodeAdmin::refuse_add(const replica::NodeList& nodes, const replica::NodeRecord& added) {
@@ -130,14 +131,13 @@ std::string NodeAdmin::refuse_add(const replica::NodeList& nodes, const replica:
   return {};
 }
 
-void NodeAdmin::order_add(NodeOrder& order, replica::NodeList& nodes, bool& changed) {
+void NodeAdmin::order_add(NodeOrder& order, replica::NodeList& nodes) {
   const auto known = std::ranges::find(nodes.nodes, order.record.node, &replica::NodeRecord::node);
   if (known != nodes.nodes.end() && *known == order.record) return;  // asked again
   replica::NodeRecord staying = order.record;
   staying.leaving = true;
   if (known != nodes.nodes.end() && *known == staying) {  // it was to be removed, and stays
     known->leaving = false;
-    changed = true;
     return;
   }
   if (std::string problem = refuse_add(nodes, order.record); !problem.empty()) {
@@ -148,7 +148,6 @@ void NodeAdmin::order_add(NodeOrder& order, replica::NodeList& nodes, bool& chan
   nodes.nodes.push_back(order.record);
   std::ranges::sort(nodes.nodes, {}, &replica::NodeRecord::node);
   std::erase(nodes.removed, order.record.node);
-  changed = true;
 }
 
 std::string NodeAdmin::refuse_remove(const replica::NodeList& nodes, NodeId node) const {
@@ -177,7 +176,7 @@ std::string NodeAdmin::refuse_remove(const replica::NodeList& nodes, NodeId node
          " nodes that vote would be up, which is no majority: start the others, or add one, first";
 }
 
-void NodeAdmin::order_remove(NodeOrder& order, replica::NodeList& nodes, bool& changed) {
+void NodeAdmin::order_remove(NodeOrder& order, replica::NodeList& nodes) {
   const auto found = std::ranges::find(nodes.nodes, order.record.node, &replica::NodeRecord::node);
   if (found == nodes.nodes.end()) {
     order.code = wire::ErrorCode::resource_not_found;
@@ -191,7 +190,6 @@ void NodeAdmin::order_remove(NodeOrder& order, replica::NodeList& nodes, bool& c
     return;
   }
   found->leaving = true;
-  changed = true;
 }
 
 bool NodeAdmin::propose(const replica::NodeList& nodes, Index& index) {

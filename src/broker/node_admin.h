@@ -47,8 +47,8 @@ class NodeAdmin {
   std::uint32_t answer(const replica::Catalog& master, Index known);
   // False: no room now, try again.
   [[nodiscard]] bool carry_out(NodeOrder& order, const replica::Catalog& master);
-  void order_add(NodeOrder& order, replica::NodeList& nodes, bool& changed);
-  void order_remove(NodeOrder& order, replica::NodeList& nodes, bool& changed);
+  void order_add(NodeOrder& order, replica::NodeList& nodes);
+  void order_remove(NodeOrder& order, replica::NodeList& nodes);
   [[nodiscard]] std::string refuse_remove(const replica::NodeList& nodes, NodeId node) const;
   [[nodiscard]] bool propose(const replica::NodeList& nodes, Index& index);
   void finish_removal(Nanos now, const replica::Catalog& master);
