@@ -26,6 +26,7 @@ struct Links::Peer {
   std::uint32_t attempts = 0;   // dialled in vain since the last link that lasted
   Nanos up_since = 0;
   bool removed = false;
+  bool renew = false;           // the other side says that it has no link
   bool zero_copy_said = false;  // that it is of no use here
   obs::LogLimiter refusal_limiter{.burst = 1, .interval = 10 * kSecond};
   obs::LogLimiter unreachable_limiter{.burst = 1, .interval = 10 * kSecond};

@@ -110,8 +110,13 @@ bool Links::connected(const Peer& peer) {
   return peer.active != nullptr || peer.next != nullptr || peer.dialling != nullptr;
 }
 
+bool Links::wants_dial(const Peer& peer) {
+  return !peer.removed && (peer.renew ? peer.dialling == nullptr && peer.next == nullptr : !connected(peer));
+}
+
 void Links::dial(Peer& peer, Nanos now) {
   ++stats_.dials;
+  peer.renew = false;
   peer.retry_at = now + (dials(peer.address.node) ? options_.retry_max : options_.ask_every);
   Channel* const channel = take_channel();
   const Errc result = channel != nullptr ? channel->dial(peer) : Errc::busy;
@@ -146,7 +151,7 @@ std::uint32_t Links::do_work(Nanos now) {
   }
   if (shut_down_) return work;
   for (const auto& peer : peers_) {
-    if (connected(*peer) || peer->removed || now < peer->retry_at) continue;
+    if (!wants_dial(*peer) || now < peer->retry_at) continue;
     if (peer->retry_at == 0 && !dials(peer->address.node)) {
       peer->retry_at = now + options_.ask_after;
       continue;
@@ -170,7 +175,7 @@ Nanos Links::next_deadline() const {
   for (const auto& channel : channels_) deadline = std::min(deadline, channel->deadline());
   if (shut_down_) return deadline;
   for (const auto& peer : peers_) {
-    if (!connected(*peer) && !peer->removed) deadline = std::min(deadline, peer->retry_at);
+    if (wants_dial(*peer)) deadline = std::min(deadline, peer->retry_at);
   }
   return deadline;
 }
@@ -195,9 +200,14 @@ void Links::accept(const Hello& hello, io::AcceptedSocket socket) {
   if (refusal != Refusal::none) {
     ++stats_.handshake_failures;
     Peer* const known = find(hello.from);
-    if (refusal == Refusal::direction && known != nullptr && !connected(*known)) {
-      // It asks why nobody dials it; it is dialled now.
-      known->retry_at = 0;
+    if (refusal == Refusal::direction && known != nullptr) {
+      // It asks why nobody dials it; it is dialled now. A link that is up here is dead there, and where
+      // nothing is sent nobody notices: it stays until a new one is up, because a Hello proves nothing.
+      if (connected(*known)) {
+        known->renew = true;
+      } else {
+        known->retry_at = 0;
+      }
       return refuse_quietly(hello, socket);
     }
     std::string detail;

@@ -128,6 +128,23 @@ TEST_F(Refused, a_node_that_asks_without_having_been_removed_is_dialled_and_nobo
   EXPECT_EQ(lines_with({"peer_refused"}), 0u) << world.log();
 }
 
+// Node 2 has lost its power and its side of the link; node 1 has nothing to send, and would never notice.
+TEST_F(Refused, a_node_that_asks_although_it_is_linked_gets_a_new_link_and_the_old_one_lasts_until_then) {
+  Node& low = world.add(1);
+  Node& high = world.add(2);
+  ASSERT_TRUE(world.connect(low, high));
+  RawDialler asking(world, low);
+  asking.hello.from = NodeId(2);
+  ASSERT_TRUE(asking.say_hello());
+  const auto answer = asking.hear_challenge();
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer->refusal, Refusal::direction);
+  EXPECT_TRUE(world.run_until([&] { return low.handler.count("up 2") == 2; }, 2 * kSecond)) << world.log();
+  EXPECT_TRUE(low.links->up(NodeId(2)));
+  EXPECT_EQ(low.links->stats().dials, 2u);
+  EXPECT_EQ(lines_with({"peer_refused"}), 0u) << world.log();
+}
+
 // A node with id 2 whose peer 1 is played by hand.
 struct Distrust : Refused {
   Distrust() : high(world.add(2)) {

@@ -153,6 +153,7 @@ class Links {
   [[nodiscard]] Channel* up_channel(NodeId node) const;
   [[nodiscard]] Channel* take_channel();
   void dial(Peer& peer, Nanos now);
+  [[nodiscard]] static bool wants_dial(const Peer& peer);
   [[nodiscard]] static bool connected(const Peer& peer);
   void dial_later(Peer& peer, bool refused);
   [[nodiscard]] Refusal judge(const Hello& hello) const;
