@@ -214,6 +214,8 @@ Status Group::recover(const std::function<void()>& pump) {
   wal_->release_through(checkpoint.applied);
   checkpointer_->recovered(checkpoint.applied, env_.clock.now());
   open_links();
+  // Before the first tick, with which a sole voter begins a term.
+  if (links_ != nullptr) judge_fitness(env_.clock.now());
   log_.info("group_recovered", {{"group", options_.id},
                                 {"checkpoint", checkpoint.applied},
                                 {"last_index", replay.last_index},
