@@ -44,7 +44,10 @@ void Group::handle_effects(ByteView received) {
     if (write.kind != raft::EntryKind::proposal) writes.push_back(write);
   }
   const auto configuration = effects_.configuration;
-  const auto reads = effects_.reads;
+  // Of one request at a time, see ask_reads; the array has room for many, and is not copied in every turn.
+  ESC_ASSERT(effects_.reads.size() <= 1);
+  const std::optional<raft::ReadAnswer> read =
+      effects_.reads.empty() ? std::nullopt : std::optional(effects_.reads[0]);
   effects_.clear();
 
   // Whoever waits must hear that leadership is lost before entries of another leader are committed.
@@ -69,7 +72,7 @@ void Group::handle_effects(ByteView received) {
          {"fix", "its disk is not to be trusted: remove the node, give it an empty disk and a new id"}});
   }
   if (snapshot_request) begin_snapshot_fetch(*snapshot_request);
-  for (const raft::ReadAnswer& answer : reads) answer_reads(answer);
+  if (read) answer_reads(*read);
 }
 
 void Group::confirm_leadership(CommitWaiter& waiter) {

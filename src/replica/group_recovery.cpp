@@ -17,6 +17,7 @@
 #include "repair.h"
 
 namespace esc::replica {
+
 struct Group::Replay {
   const std::function<void()>& pump;
   Index checkpointed;

@@ -34,12 +34,13 @@ struct IncarnationFile {
   Seat seat{};           // taken: `pledged` is this node alone
 };
 
+// Never 0.
+[[nodiscard]] raft::Incarnation draw_incarnation(Prng& prng);
+
 inline constexpr std::uint64_t kIncarnationFileBytesMax = 4096;
 
 void encode_incarnation_file(const IncarnationFile& file, std::vector<std::byte>& out);
 // `path` is for the message only.
-// Never 0.
-[[nodiscard]] raft::Incarnation draw_incarnation(Prng& prng);
 [[nodiscard]] Result<IncarnationFile> decode_incarnation_file(ByteView bytes, const std::string& path);
 
 }  // namespace esc::replica

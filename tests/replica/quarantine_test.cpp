@@ -323,46 +323,52 @@ void fill(ClusterWorld& world) {
   world.run_for(kSecond);
 }
 
-TEST(Scrub, damage_in_a_sealed_segment_of_a_follower_is_found_after_its_next_start) {
-  ClusterWorld world(3);
+const std::string kFirstSegment = "/data/partitions/1-t-0/00000000000000000000.log";
+
+void crash_a_full_follower(ClusterWorld& world, ClusterNode*& node) {
   world.boot_all();
   ASSERT_NE(world.wait_for_leader(), nullptr);
   ASSERT_TRUE(world.run_until([&] { return world.whole(); }));
   ASSERT_NO_FATAL_FAILURE(fill(world));
-  ClusterNode& node = world.node(world.leader()->number % 3 + 1);
-  node.crash();
-  const std::string first = "/data/partitions/1-t-0/00000000000000000000.log";
-  ASSERT_TRUE(node.fs.exists(first));
-  world.boot(node.number);
-  node.fs.corrupt(first, 9000, 0x40);  // now: without an index file the start reads the segment itself
-  ASSERT_TRUE(world.run_until([&] { return node.group->stats().damage_found > 0; }, 5 * kSecond));
-  ASSERT_TRUE(world.run_until([&] { return !node.damage.empty(); }, 20 * kSecond));
-  EXPECT_NE(node.damage.find(first), std::string::npos) << node.damage;
-  node.crash();
+  node = &world.node(world.leader()->number % 3 + 1);
+  node->crash();
+}
+
+void expect_learned_again(ClusterWorld& world, ClusterNode& node) {
   world.boot(node.number);
   ASSERT_TRUE(world.run_until([&] { return world.whole(); }));
-  EXPECT_EQ(text_of(node.fs, first), text_of(world.leader()->fs, first));
+  EXPECT_EQ(text_of(node.fs, kFirstSegment), text_of(world.leader()->fs, kFirstSegment));
+}
+
+TEST(Scrub, damage_in_a_sealed_segment_of_a_follower_is_found_after_its_next_start) {
+  ClusterWorld world(3);
+  ClusterNode* crashed = nullptr;
+  ASSERT_NO_FATAL_FAILURE(crash_a_full_follower(world, crashed));
+  ClusterNode& node = *crashed;
+  ASSERT_TRUE(node.fs.exists(kFirstSegment));
+  world.boot(node.number);
+  node.fs.corrupt(kFirstSegment, 9000,
+                  0x40);  // now: without an index file the start reads the segment itself
+  ASSERT_TRUE(world.run_until([&] { return node.group->stats().damage_found > 0; }, 5 * kSecond));
+  ASSERT_TRUE(world.run_until([&] { return !node.damage.empty(); }, 20 * kSecond));
+  EXPECT_NE(node.damage.find(kFirstSegment), std::string::npos) << node.damage;
+  node.crash();
+  expect_learned_again(world, node);
 }
 
 TEST(Scrub, a_sector_that_cannot_be_read_is_damage_and_is_learned_again) {
   ClusterWorld world(3);
-  world.boot_all();
-  ASSERT_NE(world.wait_for_leader(), nullptr);
-  ASSERT_TRUE(world.run_until([&] { return world.whole(); }));
-  ASSERT_NO_FATAL_FAILURE(fill(world));
-  ClusterNode& node = world.node(world.leader()->number % 3 + 1);
-  node.crash();
-  const std::string first = "/data/partitions/1-t-0/00000000000000000000.log";
+  ClusterNode* crashed = nullptr;
+  ASSERT_NO_FATAL_FAILURE(crash_a_full_follower(world, crashed));
+  ClusterNode& node = *crashed;
   world.boot(node.number);
-  node.fs.inject({.kind = io::DiskOp::Kind::read, .path_part = first});
+  node.fs.inject({.kind = io::DiskOp::Kind::read, .path_part = kFirstSegment});
   ASSERT_TRUE(world.run_until([&] { return !node.damage.empty(); }, 20 * kSecond));
   EXPECT_EQ(node.failure, "");
-  EXPECT_NE(node.damage.find(first), std::string::npos) << node.damage;
+  EXPECT_NE(node.damage.find(kFirstSegment), std::string::npos) << node.damage;
   node.crash();
   node.fs.clear_faults();  // of the old file's sectors
-  world.boot(node.number);
-  ASSERT_TRUE(world.run_until([&] { return world.whole(); }));
-  EXPECT_EQ(text_of(node.fs, first), text_of(world.leader()->fs, first));
+  expect_learned_again(world, node);
 }
 
 TEST(Scrub, what_is_whole_is_read_through_without_a_word) {

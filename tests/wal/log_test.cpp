@@ -207,14 +207,22 @@ TEST(Log, the_largest_frame_fits_any_segment) {
   EXPECT_EQ(w.recovered.size(), 12U);
 }
 
-TEST(Log, a_frame_that_the_rest_of_a_segment_cannot_hold_gets_a_new_one_although_half_of_it_is_unused) {
+Options two_segments() {
   Options options = World::small_options();
   options.initial_segment_bytes = options.segment_bytes = 64 * kKiB;
   options.bytes_max = 128 * kKiB;
-  World w(18, options);
+  return options;
+}
+
+void use_less_than_half_of_the_second(World& w) {
   ASSERT_TRUE(w.open());
   w.append_and_drain(1, 45 * kKiB);
   w.append_and_drain(1, 16 * kKiB);
+}
+
+TEST(Log, a_frame_that_the_rest_of_a_segment_cannot_hold_gets_a_new_one_although_half_of_it_is_unused) {
+  World w(18, two_segments());
+  ASSERT_NO_FATAL_FAILURE(use_less_than_half_of_the_second(w));
   w.log.reset();
   w.options.bytes_max = 2 * kMiB;
   ASSERT_TRUE(w.open()) << "now it may have spares, and is in no hurry to";
@@ -225,13 +233,8 @@ TEST(Log, a_frame_that_the_rest_of_a_segment_cannot_hold_gets_a_new_one_although
 }
 
 TEST(Log, space_is_low_when_the_frame_that_waits_fits_neither_the_segment_nor_the_disk) {
-  Options options = World::small_options();
-  options.initial_segment_bytes = options.segment_bytes = 64 * kKiB;
-  options.bytes_max = 128 * kKiB;
-  World w(19, options);
-  ASSERT_TRUE(w.open());
-  w.append_and_drain(1, 45 * kKiB);
-  w.append_and_drain(1, 16 * kKiB);
+  World w(19, two_segments());
+  ASSERT_NO_FATAL_FAILURE(use_less_than_half_of_the_second(w));
   w.turn_for(kSecond);
   EXPECT_EQ(w.log->space(), Space::ok) << "a small frame fits";
   EXPECT_FALSE(w.log->can_write(32 * kKiB));

@@ -69,14 +69,18 @@ KafkaLink* Client::leader_link(std::int32_t partition) {
   return nullptr;
 }
 
-void Client::ask_metadata() {
-  if (asking_ || loop_->now() < ask_at_) return;
-  asking_ = true;
+void Client::call_metadata(std::int16_t version, KafkaLink::Answer answer) {
   const wire::MetadataRequest::Topic topics[] = {{.topic_id = {}, .name = topic_}};
   wire::MetadataRequest request;
   request.topics = wire::Array<wire::MetadataRequest::Topic>(topics);
   request.allow_auto_topic_creation = false;
-  any_link()->call(request, kMetadataVersion, kCallTimeout, [this](const ByteView* body) {
+  any_link()->call(request, version, kCallTimeout, std::move(answer));
+}
+
+void Client::ask_metadata() {
+  if (asking_ || loop_->now() < ask_at_) return;
+  asking_ = true;
+  call_metadata(kMetadataVersion, [this](const ByteView* body) {
     asking_ = false;
     ask_at_ = loop_->now() + prng_.between(1, 20) * kMillisecond;
     if (body == nullptr) return;

@@ -43,6 +43,8 @@ class Client {
   // What is known about the leader was wrong.
   void forget_leaders() { leaders_.clear(); }
   [[nodiscard]] bool stopping() const { return stopping_; }
+  // Asks any node about the topic.
+  void call_metadata(std::int16_t version, KafkaLink::Answer answer);
   [[nodiscard]] KafkaLink* any_link();
   [[nodiscard]] KafkaLink* link_to(std::int32_t node);
 

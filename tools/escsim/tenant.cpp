@@ -148,11 +148,7 @@ void Tenant::begin_audit() {
 
 void Tenant::identify() {
   asking_ = true;
-  const wire::MetadataRequest::Topic topics[] = {{.topic_id = {}, .name = topic_}};
-  wire::MetadataRequest request;
-  request.topics = wire::Array<wire::MetadataRequest::Topic>(topics);
-  request.allow_auto_topic_creation = false;
-  any_link()->call(request, kMetadataVersion, kCallTimeout, [this](const ByteView* body) {
+  call_metadata(kMetadataVersion, [this](const ByteView* body) {
     asking_ = false;
     next_ = loop_->now() + kRetry;
     if (body == nullptr) return;
