@@ -14,7 +14,6 @@
 
 #include <deque>
 #include <functional>
-#include <optional>
 #include <vector>
 
 #include "admin_call.h"

@@ -64,7 +64,6 @@ ByteSpan BufferPool::allocate(std::size_t bytes) {
     push(block + (kBlockBytesMin << order), order);
   }
   used_ += size;
-  used_peak_ = std::max(used_peak_, used_);
   return {block, size};
 }
 

@@ -45,7 +45,6 @@ class Connection : public io::ConnectionHandler, public ListNode<Connection> {
   [[nodiscard]] MemoryWaiter& memory_waiter() { return memory_waiter_; }
 
   // For eviction: since when it makes no progress, and the memory it holds meanwhile.
-  [[nodiscard]] bool assembling() const { return !partial_.empty(); }
   [[nodiscard]] bool sending() const { return sending_; }
   [[nodiscard]] Nanos last_progress() const { return last_progress_; }
   [[nodiscard]] std::size_t partial_bytes() const { return partial_.size(); }

@@ -1,10 +1,11 @@
 #include "controller.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "esc/base/byte_codec.h"
 #include "esc/broker/lifecycle.h"
+#include "every_core.h"
+#include "topic_orders.h"
 
 namespace esc::broker {
 namespace {
@@ -155,26 +156,13 @@ std::uint32_t Controller::relay_work(Nanos now) {
 
 // Tells every core which nodes are gone, whenever that changes.
 void Controller::watch_nodes(Nanos now) {
-  struct GoneCall : Call {
-    std::vector<NodeId> gone;
-  };
   if (!live_ || now < next_watch_) return;
   next_watch_ = now + kWatchInterval;
   const replica::Group& group = *broker_.group(GroupId(0));
   watched_.clear();
   for (const NodeView& node : broker_.directory().nodes()) watched_.push_back(node.record.node);
   if (!watch_.look(now, watched_, [&](NodeId node) { return group.linked(node); })) return;
-  for (std::uint32_t core = 0; core < broker_.router().cores(); ++core) {
-    auto* call = new GoneCall;
-    call->gone = watch_.gone();
-    call->target = CoreId(core);
-    call->run = [](Call& base, Broker& target) {
-      target.directory().set_gone(static_cast<GoneCall&>(base).gone);
-      target.router().reply(base);
-    };
-    call->done = [](Call& base, Broker&) { delete &static_cast<GoneCall&>(base); };
-    broker_.router().send(*call);
-  }
+  tell_every_core(broker_, [gone = watch_.gone()](Broker& target) { target.directory().set_gone(gone); });
 }
 
 std::uint32_t Controller::advance_queue() {
@@ -288,12 +276,7 @@ bool Controller::propose(AdminCall& call) {
       continue;
     }
     std::vector<std::byte> command;
-    switch (order.kind) {
-      case TopicOrder::Kind::create: order_create(order, command); break;
-      case TopicOrder::Kind::remove: order_remove(order, command); break;
-      case TopicOrder::Kind::add_partitions: order_add_partitions(order, command); break;
-      case TopicOrder::Kind::configure: order_configure(order, command); break;
-    }
+    encode_order(broker_, master_, order, command);
     if (!command.empty() && order.code == wire::ErrorCode::none && !call.validate_only) {
       const auto index =
           broker_.group(GroupId(0))->append_command(logfmt::EntryKind::metadata, PartitionId(0), command);
@@ -310,127 +293,9 @@ bool Controller::propose(AdminCall& call) {
   return master_.applied() >= call.last_index;
 }
 
-std::vector<replica::PartitionAssignment> Controller::assign(std::int32_t count) const {
-  std::vector<replica::PartitionAssignment> assignments;
-  PartitionId id = master_.next_partition_id();
-  for (std::int32_t i = 0; i < count; ++i, ++id) {
-    assignments.push_back({id, GroupId(id.value() % broker_.options().groups)});
-  }
-  return assignments;
-}
-
-void Controller::order_create(TopicOrder& order, std::vector<std::byte>& command) {
-  const auto refuse = [&](wire::ErrorCode code, std::string message) {
-    order.code = code;
-    order.message = std::move(message);
-  };
-  if (const char* problem = topic_name_problem(order.name))
-    return refuse(wire::ErrorCode::invalid_topic, problem);
-  if (master_.find(std::string_view(order.name)) != nullptr) {
-    return refuse(wire::ErrorCode::topic_already_exists, "topic " + order.name + " exists");
-  }
-  const std::int32_t count = order.partitions == -1 ? broker_.options().default_partitions : order.partitions;
-  if (count < 1)
-    return refuse(wire::ErrorCode::invalid_partitions, "the number of partitions must be at least 1");
-  // Every partition is on every node, which is never less safe than what was asked for.
-  const auto nodes = static_cast<std::int16_t>(broker_.replication_factor());
-  if (order.replication_factor != -1 && (order.replication_factor < 1 || order.replication_factor > nodes)) {
-    return refuse(wire::ErrorCode::invalid_replication_factor,
-                  "this cluster has " + std::to_string(nodes) + (nodes == 1 ? " node" : " nodes") +
-                      ": the replication factor is " + std::to_string(nodes));
-  }
-  if (master_.topics().size() >= broker_.options().topics_max ||
-      master_.partition_count() + static_cast<std::size_t>(count) > broker_.options().partitions_max) {
-    return refuse(wire::ErrorCode::policy_violation,
-                  "over tuning.limits.topics_max or partitions_max: there are " +
-                      std::to_string(master_.topics().size()) + " topics with " +
-                      std::to_string(master_.partition_count()) + " partitions");
-  }
-  TopicSettings settings = broker_.directory().defaults();
-  for (const auto& [key, value] : order.overrides) {
-    if (Status status = apply_override(settings, key, value); !status) {
-      return refuse(wire::ErrorCode::invalid_config, status.error().message);
-    }
-  }
-  if (Status status = check_together(settings); !status)
-    return refuse(wire::ErrorCode::invalid_config, status.error().message);
-  replica::Topic topic;
-  for (std::size_t i = 0; i < topic.id.size(); i += 8) {
-    const std::uint64_t random = broker_.env().prng.next();
-    std::memcpy(topic.id.data() + i, &random, sizeof random);
-  }
-  topic.id[6] = (topic.id[6] & std::byte{0x0f}) | std::byte{0x40};  // RFC 4122, version 4
-  topic.id[8] = (topic.id[8] & std::byte{0x3f}) | std::byte{0x80};
-  topic.name = order.name;
-  topic.partitions = assign(count);
-  topic.overrides = order.overrides;
-  order.id = topic.id;
-  order.partitions = count;
-  replica::Catalog::encode_create_topic(topic, command);
-}
-
-void Controller::order_remove(TopicOrder& order, std::vector<std::byte>& command) {
-  const replica::Topic* topic =
-      order.name.empty() ? master_.find(order.id) : master_.find(std::string_view(order.name));
-  if (topic == nullptr) {
-    order.code =
-        order.name.empty() ? wire::ErrorCode::unknown_topic_id : wire::ErrorCode::unknown_topic_or_partition;
-    order.message = "no such topic";
-    return;
-  }
-  order.id = topic->id;
-  order.name = topic->name;
-  replica::Catalog::encode_delete_topic(topic->id, command);
-}
-
-void Controller::order_add_partitions(TopicOrder& order, std::vector<std::byte>& command) {
-  const replica::Topic* topic = master_.find(std::string_view(order.name));
-  if (topic == nullptr) {
-    order.code = wire::ErrorCode::unknown_topic_or_partition;
-    order.message = "no such topic";
-    return;
-  }
-  const auto existing = static_cast<std::int32_t>(topic->partitions.size());
-  if (order.partitions <= existing) {
-    order.code = wire::ErrorCode::invalid_partitions;
-    order.message = "topic " + order.name + " has " + std::to_string(existing) +
-                    " partitions; the new total must be larger (partitions cannot be taken away)";
-    return;
-  }
-  if (master_.partition_count() + static_cast<std::size_t>(order.partitions - existing) >
-      broker_.options().partitions_max) {
-    order.code = wire::ErrorCode::policy_violation;
-    order.message = "over tuning.limits.partitions_max";
-    return;
-  }
-  replica::Catalog::encode_add_partitions(topic->id, assign(order.partitions - existing), command);
-}
-
-void Controller::order_configure(TopicOrder& order, std::vector<std::byte>& command) {
-  if (order.code != wire::ErrorCode::none) return;
-  const replica::Topic* topic = master_.find(std::string_view(order.name));
-  if (topic == nullptr) {
-    order.code = wire::ErrorCode::unknown_topic_or_partition;
-    order.message = "no such topic";
-    return;
-  }
-  auto changed =
-      change_overrides(broker_.directory().defaults(), topic->overrides, order.changes, order.replaces_all);
-  if (!changed) {
-    order.code = wire::ErrorCode::invalid_config;
-    order.message = std::move(changed.error().message);
-    return;
-  }
-  replica::Catalog::encode_set_overrides(topic->id, *changed, command);
-}
-
 // --- every core -----------------------------------------------------------------------------------------
 
 void Controller::announce_leader(GroupId group, NodeId leader, Term term) {
-  struct LeaderCall : Call {
-    GroupId group;
-    GroupView view;
-  };
   GroupView view = broker_.directory().group(group);
   if (leader != NodeId(0) && (leader != view.last_leader || view.leader == NodeId(0))) {
     view.previous_leader = view.last_leader;
@@ -439,19 +304,7 @@ void Controller::announce_leader(GroupId group, NodeId leader, Term term) {
   }
   view.leader = leader;
   view.term = term;
-  for (std::uint32_t core = 0; core < broker_.router().cores(); ++core) {
-    auto* call = new LeaderCall;
-    call->group = group;
-    call->view = view;
-    call->target = CoreId(core);
-    call->run = [](Call& base, Broker& target) {
-      auto& told = static_cast<LeaderCall&>(base);
-      target.directory().set_group(told.group, told.view);
-      target.router().reply(base);
-    };
-    call->done = [](Call& base, Broker&) { delete &static_cast<LeaderCall&>(base); };
-    broker_.router().send(*call);
-  }
+  tell_every_core(broker_, [group, view](Broker& target) { target.directory().set_group(group, view); });
 }
 
 void Controller::on_partition(GroupId, replica::Partition& partition) {

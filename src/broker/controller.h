@@ -71,11 +71,6 @@ class Controller {
   void refuse_rest(AdminCall& call);
   void pass_on(const AdminCall& call);
   void on_wishes(ByteView payload);
-  void order_create(TopicOrder& order, std::vector<std::byte>& command);
-  void order_remove(TopicOrder& order, std::vector<std::byte>& command);
-  void order_add_partitions(TopicOrder& order, std::vector<std::byte>& command);
-  void order_configure(TopicOrder& order, std::vector<std::byte>& command);
-  [[nodiscard]] std::vector<replica::PartitionAssignment> assign(std::int32_t count) const;
 
   Broker& broker_;
   replica::Catalog master_;

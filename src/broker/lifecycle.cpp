@@ -3,7 +3,9 @@
 #include "controller.h"
 #include "coordinators.h"
 #include "esc/base/byte_codec.h"
+#include "every_core.h"
 #include "producer_ids.h"
+#include "replica_watch.h"
 
 namespace esc::broker {
 
@@ -55,6 +57,8 @@ void on_partition(Broker& broker, GroupId group, replica::Partition& partition) 
 void on_service(Broker& broker, GroupId group, NodeId from, peer::Service service, ByteView payload) {
   if (service.kind == kServiceProducerIdRequest || service.kind == kServiceProducerId)
     return broker.producer_ids().on_service(group, from, service, payload);
+  if (service.kind == kServiceInSync)
+    return broker.replica_watch().on_in_sync(group, from, service.tag, payload);
   if (group == GroupId(0)) broker.controller().on_service(from, service, payload);
 }
 void announce_leader(Broker& broker, GroupId group, NodeId leader, Term term) {
@@ -62,21 +66,9 @@ void announce_leader(Broker& broker, GroupId group, NodeId leader, Term term) {
 }
 
 void announce_port(Broker& broker, std::uint16_t port) {
-  struct PortCall : Call {
-    std::uint16_t port = 0;
-  };
-  for (std::uint32_t core = 0; core < broker.router().cores(); ++core) {
-    auto* call = new PortCall;
-    call->port = port;
-    call->target = CoreId(core);
-    call->run = [](Call& base, Broker& target) {
-      if (target.options().advertised_port == 0)
-        target.set_advertised_port(static_cast<PortCall&>(base).port);
-      target.router().reply(base);
-    };
-    call->done = [](Call& base, Broker&) { delete &static_cast<PortCall&>(base); };
-    broker.router().send(*call);
-  }
+  tell_every_core(broker, [port](Broker& target) {
+    if (target.options().advertised_port == 0) target.set_advertised_port(port);
+  });
 }
 
 namespace {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "esc/raft/core.h"
+#include "every_core.h"
 
 namespace esc::broker {
 namespace {
@@ -23,19 +24,16 @@ bool usable(const std::string& host, std::uint16_t port) {
   return !host.empty() && host.size() <= kHostBytesMax && port != 0 && host != "0.0.0.0" && host != "::";
 }
 
+// Whether a group of this core may still count the node as a member.
+bool counts(Broker& broker, NodeId node) {
+  for (std::uint32_t id = 0; id < broker.options().groups; ++id) {
+    const replica::Group* group = broker.group(GroupId(id));
+    if (group != nullptr && group->may_count(node)) return true;
+  }
+  return false;
+}
+
 }  // namespace
-
-// One core's answer to whether a group of it still counts a node.
-struct NodeAdmin::LeaveCall : Call {
-  NodeAdmin* admin = nullptr;
-  NodeId node;
-  bool counts = false;
-};
-
-struct NodeAdmin::LeaveCheck {
-  std::vector<LeaveCall> calls;
-  std::size_t outstanding = 0;
-};
 
 NodeAdmin::NodeAdmin(Broker& broker) : broker_(broker) {}
 
@@ -207,7 +205,7 @@ bool NodeAdmin::propose(const replica::NodeList& nodes, Index& index) {
 void NodeAdmin::finish_removal(Nanos now, const replica::Catalog& master) {
   const auto& nodes = master.nodes().nodes;
   const auto leaving = std::ranges::find_if(nodes, &replica::NodeRecord::leaving);
-  if (leaving == nodes.end() || check_ != nullptr) return;
+  if (leaving == nodes.end() || checking_) return;
   if (nobody_counts_ == leaving->node) {
     replica::NodeList rest = master.nodes();
     std::erase_if(rest.nodes, &replica::NodeRecord::leaving);
@@ -223,36 +221,14 @@ void NodeAdmin::finish_removal(Nanos now, const replica::Catalog& master) {
 
 // Every node has a copy of every group: those here tell whether the change is committed there.
 void NodeAdmin::check_leaving(NodeId node) {
-  check_ = std::make_unique<LeaveCheck>();
-  check_->outstanding = broker_.router().cores();
-  check_->calls = std::vector<LeaveCall>(check_->outstanding);
-  // The last answer may come within the last send, and ends the check.
-  for (std::uint32_t core = 0, cores = broker_.router().cores(); core < cores; ++core) {
-    LeaveCall& call = check_->calls[core];
-    call.admin = this;
-    call.node = node;
-    call.target = CoreId(core);
-    call.run = [](Call& base, Broker& target) {
-      auto& asked = static_cast<LeaveCall&>(base);
-      for (std::uint32_t id = 0; id < target.options().groups; ++id) {
-        const replica::Group* group = target.group(GroupId(id));
-        asked.counts = asked.counts || (group != nullptr && group->may_count(asked.node));
-      }
-      target.router().reply(base);
-    };
-    call.done = [](Call& base, Broker&) {
-      auto& asked = static_cast<LeaveCall&>(base);
-      asked.admin->check_done(asked);
-    };
-    broker_.router().send(call);
-  }
-}
-
-void NodeAdmin::check_done(LeaveCall& call) {
-  if (--check_->outstanding > 0) return;
-  const bool counts = std::ranges::any_of(check_->calls, &LeaveCall::counts);
-  nobody_counts_ = counts ? NodeId(0) : call.node;
-  check_.reset();
+  checking_ = true;
+  ask_every_core(
+      broker_, [node](Broker& target) { return counts(target, node); },
+      [this, node](Broker&, const auto& cores) {
+        checking_ = false;
+        const bool somewhere = std::ranges::any_of(cores, [](const auto& core) { return core.answer; });
+        nobody_counts_ = somewhere ? NodeId(0) : node;
+      });
 }
 
 }  // namespace esc::broker

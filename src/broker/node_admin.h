@@ -6,7 +6,6 @@
 // Threading: the core of group 0. Memory: one small object per order.
 #pragma once
 
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -41,9 +40,6 @@ class NodeAdmin {
                                               const replica::NodeRecord& added);
 
  private:
-  struct LeaveCall;
-  struct LeaveCheck;
-
   std::uint32_t answer(const replica::Catalog& master, Index known);
   // False: no room now, try again.
   [[nodiscard]] bool carry_out(NodeOrder& order, const replica::Catalog& master);
@@ -53,14 +49,13 @@ class NodeAdmin {
   [[nodiscard]] bool propose(const replica::NodeList& nodes, Index& index);
   void finish_removal(Nanos now, const replica::Catalog& master);
   void check_leaving(NodeId node);
-  void check_done(LeaveCall& call);
 
   Broker& broker_;
   IntrusiveList<NodeOrder> orders_;
   Index pending_;  // proposed last; the next one waits for it
   Term term_;
-  std::unique_ptr<LeaveCheck> check_;  // under way
-  NodeId nobody_counts_;               // a node that is leaving, and has left every group
+  bool checking_ = false;
+  NodeId nobody_counts_;  // a node that is leaving, and has left every group
   Nanos next_check_ = 0;
 };
 

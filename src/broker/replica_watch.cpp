@@ -2,7 +2,9 @@
 
 #include <algorithm>
 
+#include "esc/broker/lifecycle.h"
 #include "esc/raft/core.h"
+#include "every_core.h"
 #include "in_sync.h"
 
 namespace esc::broker {
@@ -10,12 +12,12 @@ namespace esc::broker {
 void ReplicaWatch::do_work(Nanos now) {
   if (now < next_) return;
   next_ = now + kInterval;
-  for (std::uint32_t id = 0; id < told_.size(); ++id) {
-    if (const replica::Group* group = broker_.group(GroupId(id))) look(*group, now);
+  for (std::uint32_t id = 0; id < groups_.size(); ++id) {
+    if (replica::Group* group = broker_.group(GroupId(id))) look(*group, groups_[id], now);
   }
 }
 
-void ReplicaWatch::look(const replica::Group& group, Nanos now) {
+void ReplicaWatch::look(replica::Group& group, Watched& watched, Nanos now) {
   seen_.clear();
   if (group.leading()) {
     seen_.push_back(broker_.options().node);
@@ -23,31 +25,31 @@ void ReplicaWatch::look(const replica::Group& group, Nanos now) {
       if (in_sync(peer, now)) seen_.push_back(peer.node);
     }
     std::ranges::sort(seen_);
+  } else {
+    const auto heard = watched.heard.of(group.leader(), group.term());
+    seen_.assign(heard.begin(), heard.end());
   }
-  std::vector<NodeId>& told = told_[group.id().value()];
-  if (seen_ == told) return;
-  told = seen_;
-  tell(group.id());
+  const bool changed = seen_ != watched.told;
+  if (group.leading() && (changed || now >= watched.tell_again) && tell_members(group))
+    watched.tell_again = now + kTellAgain;
+  if (!changed) return;
+  watched.told = seen_;
+  tell_every_core(broker_, [id = group.id(), nodes = seen_](Broker& target) {
+    target.directory().set_in_sync(id, nodes);
+  });
 }
 
-void ReplicaWatch::tell(GroupId group) {
-  struct InSyncCall : Call {
-    GroupId group;
-    std::vector<NodeId> nodes;
-  };
-  for (std::uint32_t core = 0; core < broker_.router().cores(); ++core) {
-    auto* call = new InSyncCall;
-    call->group = group;
-    call->nodes = told_[group.value()];
-    call->target = CoreId(core);
-    call->run = [](Call& base, Broker& target) {
-      auto& told = static_cast<InSyncCall&>(base);
-      target.directory().set_in_sync(told.group, told.nodes);
-      target.router().reply(base);
-    };
-    call->done = [](Call& base, Broker&) { delete &static_cast<InSyncCall&>(base); };
-    broker_.router().send(*call);
+// False: a message before this one has not left yet.
+bool ReplicaWatch::tell_members(replica::Group& group) {
+  payload_.clear();
+  encode_in_sync(seen_, payload_);
+  const peer::Service service{.kind = kServiceInSync, .tag = group.term().value()};
+  bool all = true;
+  for (const raft::Progress& peer : group.core().peers()) {
+    const bool sent = !group.linked(peer.node) || group.send_service(peer.node, service, payload_);
+    all = all && sent;
   }
+  return all;
 }
 
 }  // namespace esc::broker

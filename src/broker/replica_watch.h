@@ -1,5 +1,6 @@
-// Who is in sync in the groups that this core leads, told to every core when it changes, so that Metadata
-// need not ask around. Of a group that another node leads nothing is known here.
+// Who is in sync in each group of this core, told to every core when it changes, so that Metadata need not
+// ask around. Where this node leads it looks; the leader tells the other members, and there what it told
+// last counts. Of a group without a leader nothing is known.
 //
 // Threading: one core. Memory: a few node ids per group.
 #pragma once
@@ -7,24 +8,36 @@
 #include <vector>
 
 #include "esc/broker/broker.h"
+#include "in_sync_message.h"
 
 namespace esc::broker {
 
 class ReplicaWatch {
  public:
   static constexpr Nanos kInterval = 100 * kMillisecond;
+  // To those that have missed it: new links, messages that found no room.
+  static constexpr Nanos kTellAgain = 500 * kMillisecond;
 
-  explicit ReplicaWatch(Broker& broker) : broker_(broker), told_(broker.options().groups) {}
+  explicit ReplicaWatch(Broker& broker) : broker_(broker), groups_(broker.options().groups) {}
   void do_work(Nanos now);
+  void on_in_sync(GroupId group, NodeId from, std::uint64_t term, ByteView payload) {
+    groups_[group.value()].heard.take(from, term, payload);
+  }
 
  private:
-  void look(const replica::Group& group, Nanos now);
-  void tell(GroupId group);
+  struct Watched {
+    std::vector<NodeId> told;  // in sync, ascending; empty where nothing is known
+    HeardInSync heard;
+    Nanos tell_again = 0;
+  };
+
+  void look(replica::Group& group, Watched& watched, Nanos now);
+  [[nodiscard]] bool tell_members(replica::Group& group);
 
   Broker& broker_;
-  // By group: the nodes in sync, ascending; empty where this node does not lead.
-  std::vector<std::vector<NodeId>> told_;
-  std::vector<NodeId> seen_;  // kept for its memory
+  std::vector<Watched> groups_;
+  std::vector<NodeId> seen_;        // kept for its memory,
+  std::vector<std::byte> payload_;  // likewise
   Nanos next_ = 0;
 };
 

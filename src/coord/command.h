@@ -1,7 +1,6 @@
 // The decoded form of a command, and what commands and saved state have in common as bytes.
 #pragma once
 
-#include <optional>
 #include <string>
 #include <vector>
 

@@ -1,5 +1,4 @@
 // Offsets and the end of groups.
-#include <algorithm>
 #include <set>
 
 #include "esc/coord/coordinator.h"

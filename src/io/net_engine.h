@@ -51,7 +51,6 @@ class NetEngine {
 
   // Closings whose requests are over, and receives that waited for buffers. Returns closings done.
   std::uint32_t run_deferred(Nanos now);
-  [[nodiscard]] bool has_deferred() const { return !closed_.empty() || !starved_.empty(); }
 
   [[nodiscard]] std::uint32_t connections_open() const { return table_.open(); }
   [[nodiscard]] std::uint32_t buffers_lent() const { return buffers_.lent(); }

@@ -1,7 +1,5 @@
 #include "compactor.h"
 
-#include <algorithm>
-
 #include "checkpointer.h"
 #include "snapshot_source.h"
 

@@ -79,12 +79,17 @@ void Group::open_links() {
   source_ = std::make_unique<SnapshotSource>(*this);
   for (const peer::PeerAddress& peer : options_.peers) {
     if (peer.node == options_.node) continue;
-    senders_.push_back(std::make_unique<PeerSender>(peer.node, message_bytes_max()));
-    links_->set_peer(peer);
+    add_peer(peer);
   }
 }
 
 // Senders stay when their node goes: the kernel may still read what they have sent, and ids are few.
+void Group::add_peer(const peer::PeerAddress& peer) {
+  if (sender(peer.node) == nullptr)
+    senders_.push_back(std::make_unique<PeerSender>(peer.node, message_bytes_max()));
+  links_->set_peer(peer);
+}
+
 void Group::set_nodes(const NodeList& nodes) {
   if (links_ == nullptr || nodes.nodes.empty()) return;
   nodes_ = nodes;
@@ -92,9 +97,7 @@ void Group::set_nodes(const NodeList& nodes) {
   for (const NodeRecord& record : nodes.nodes) {
     if (record.node == options_.node) continue;
     peers.push_back({record.node, record.peer_host, record.peer_port});
-    if (sender(record.node) == nullptr)
-      senders_.push_back(std::make_unique<PeerSender>(record.node, message_bytes_max()));
-    links_->set_peer(peers.back());
+    add_peer(peers.back());
   }
   for (const peer::PeerAddress& known : options_.peers) {
     if (std::ranges::find(peers, known.node, &peer::PeerAddress::node) == peers.end())
@@ -124,9 +127,7 @@ void Group::widen_links() {
     if (std::ranges::find(options_.peers, peer.node, &peer::PeerAddress::node) != options_.peers.end())
       continue;
     options_.peers.push_back(peer);
-    if (sender(peer.node) == nullptr)
-      senders_.push_back(std::make_unique<PeerSender>(peer.node, message_bytes_max()));
-    links_->set_peer(peer);
+    add_peer(peer);
   }
   links_->set_removed({});
   membership_->set_peers();

@@ -2,7 +2,6 @@
 // the live path uses.
 #include <algorithm>
 #include <charconv>
-#include <cstring>
 
 #include "admission.h"
 #include "apply_op.h"
@@ -202,20 +201,17 @@ Status Group::recover(const std::function<void()>& pump) {
   const Index committed = all ? replay.last_index : std::min(report.commit, replay.last_index);
   if (Status status = commit_replayed(committed); !status) return status;
   if (Status status = open_membership(report, checkpoint, replay); !status) return status;
-  // A sole voter begins a term. Others may have given their last room to another's first entry.
-  const bool alone = options_.peers.empty() || (membership_->seat().state == Seat::State::taken &&
-                                                membership_->seat().through == replay.last_index);
+  restore_core(report, checkpoint, replay);
   reclaim(ring_.frame_bytes_max());
-  while (alone && !has_room_to_lead()) {
+  while (votes_alone() && !has_room_to_lead()) {
     if (Status status = make_room(pump); !status) return status;
   }
-  restore_core(report, checkpoint, replay);
   remove_deleted_files();
   replaying_ = false;
   wal_->release_through(checkpoint.applied);
   checkpointer_->recovered(checkpoint.applied, env_.clock.now());
   open_links();
-  // Before the first tick, with which a sole voter begins a term.
+  // Before the first tick, which may begin a term.
   if (links_ != nullptr) judge_fitness(env_.clock.now());
   log_.info("group_recovered", {{"group", options_.id},
                                 {"checkpoint", checkpoint.applied},
@@ -356,6 +352,13 @@ Status Group::check_never_member() const {
       options_.data_directory +
           " belongs to a member of a cluster, but cluster.nodes lists this node only: list the others, "
           "too; when they are lost for good see --force-sole-voter in escd(8)");
+}
+
+// Nobody else can make room here by a word on what is committed: room for the first entry of a term is made
+// now. Others wait for it as they run, since they may have given their last room to another's first entry.
+bool Group::votes_alone() const {
+  const raft::Configuration& members = core_->configurations().in_force_at(commit_);
+  return members.voters.size() == 1 && members.voters[0] == options_.node;
 }
 
 // Before the first entry. A member that came later learns from the log or a snapshot who the others are.

@@ -271,7 +271,7 @@ void FileSystem::scatter(std::vector<std::byte>& image, const Unstable& write) {
     std::uint64_t length = std::min(sector_end - (write.offset + at), write.bytes.size() - at);
     const std::uint64_t step = length;
     const std::uint64_t draw = fate == 1 ? 0 : prng_.below(8);
-    if (draw == 7 && torn_sectors_) length = prng_.below(length);
+    if (draw == 7) length = prng_.below(length);
     if (draw < 4 || draw == 7) apply(image, write.offset + at, ByteView(write.bytes).subspan(at, length));
     at += step;
   }

@@ -243,7 +243,6 @@ bool Network::deliver_head(const EndPtr& end) {
   }
   Segment& head = end->wire.front();
   if (peer->unread() >= options_.receive_buffer_bytes) return false;  // consumed() comes back
-  delivered_bytes_ += head.bytes.size();
   if (peer->received_head == peer->received.size()) {
     peer->received.clear();
     peer->received_head = 0;

@@ -1,7 +1,6 @@
 // Finding the first record at or after a time: segment by its newest timestamp, then the time index,
 // then batch headers, then (uncompressed) the records of one batch.
 #include <algorithm>
-#include <limits>
 
 #include "esc/base/assert.h"
 #include "esc/io/read_failure.h"

@@ -152,7 +152,6 @@ class SegmentedLog final : public PartitionLog {
 
   SyncOp* sync_ = nullptr;
   Segment* sync_segment_ = nullptr;
-  std::size_t sync_cursor_ = 0;
   void (SegmentedLog::*sync_step_)() = nullptr;
   std::string sync_path_;
   std::vector<std::byte> index_image_;

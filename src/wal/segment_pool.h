@@ -10,7 +10,6 @@
 
 #include <array>
 #include <cstdint>
-#include <string>
 
 #include "aligned_memory.h"
 #include "esc/io/disk.h"
@@ -41,7 +40,6 @@ class SegmentPool {
 
   [[nodiscard]] bool has_spare() const { return !spares_.empty(); }
   [[nodiscard]] std::size_t spares() const { return spares_.size(); }
-  [[nodiscard]] const Segment& next_spare() const { return spares_.front(); }
   Segment take_spare(Nanos now);
   // At destruction of the log: closes every file it still holds.
   void close_all(io::Files& files);

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Writes tests/fuzz/corpus/admin_relay_fuzz: orders and outcomes as docs/PROTOCOL.md has them (services 67, 68)."""
+"""Writes what nodes tell each other, as docs/PROTOCOL.md has it: tests/fuzz/corpus/admin_relay_fuzz, orders and outcomes
+(services 67, 68); in_sync_fuzz, who is in sync (service 69)."""
 
 import pathlib
 import struct
@@ -35,8 +36,16 @@ CASES = {
     "too_few_outcomes": case([order(PARTITIONS, "t", 9), order(CREATE, "u")], [outcome(0)]),
 }
 
+
+def in_sync(*nodes):
+    return struct.pack("<I", len(nodes)) + b"".join(struct.pack("<I", node) for node in nodes)
+
+
+IN_SYNC = {"one": in_sync(2), "three": in_sync(1, 2, 3), "descending": in_sync(2, 1), "cut": in_sync(1, 2)[:-1], "nobody": in_sync()}
+
 if __name__ == "__main__":
-    directory = pathlib.Path(__file__).parent / "corpus" / "admin_relay_fuzz"
-    directory.mkdir(parents=True, exist_ok=True)
-    for name, data in CASES.items():
-        (directory / name).write_bytes(data)
+    for target, cases in (("admin_relay_fuzz", CASES), ("in_sync_fuzz", IN_SYNC)):
+        directory = pathlib.Path(__file__).parent / "corpus" / target
+        directory.mkdir(parents=True, exist_ok=True)
+        for name, data in cases.items():
+            (directory / name).write_bytes(data)

@@ -2,8 +2,6 @@
 // Threading: run() is the main thread.
 #pragma once
 
-#include <string>
-
 #include "esc/app/config.h"
 #include "esc/topo/placement.h"
 

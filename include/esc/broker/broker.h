@@ -7,8 +7,6 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -158,6 +156,7 @@ class Broker {
   [[nodiscard]] Controller& controller() { return *controller_; }
   [[nodiscard]] Coordinators& coordinators() { return *coordinators_; }
   [[nodiscard]] ProducerIds& producer_ids() { return *producer_ids_; }
+  [[nodiscard]] ReplicaWatch& replica_watch() { return *replica_watch_; }
   [[nodiscard]] RecordReader& record_reader() { return *record_reader_; }
 
   // From inside a commit: the wait of this call is over; it is replied to in the next turn.

@@ -31,7 +31,6 @@ class BufferPool {
 
   [[nodiscard]] std::size_t capacity() const { return capacity_; }
   [[nodiscard]] std::size_t used() const { return used_; }
-  [[nodiscard]] std::size_t used_peak() const { return used_peak_; }
   // The largest size allocate() could ever satisfy.
   [[nodiscard]] std::size_t bytes_max() const { return kBlockBytesMin << top_order_; }
 
@@ -51,7 +50,6 @@ class BufferPool {
   };
   std::size_t capacity_ = 0;
   std::size_t used_ = 0;
-  std::size_t used_peak_ = 0;
   std::uint32_t top_order_ = 0;
   std::unique_ptr<std::byte[], Release> memory_;
   std::vector<FreeBlock*> free_;  // by order

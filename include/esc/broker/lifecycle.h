@@ -14,12 +14,13 @@ void on_coordinator(Broker& broker, GroupId group, Index index, WallMs timestamp
 void save_metadata(Broker& broker, GroupId group, std::vector<std::byte>& out);
 [[nodiscard]] Status load_metadata(Broker& broker, GroupId group, ByteView state);
 void on_partition(Broker& broker, GroupId group, replica::Partition& partition);
-// Services between brokers, over the links of group 0 (docs/PROTOCOL.md). Values are the protocol.
+// Services between brokers (docs/PROTOCOL.md). Values are the protocol.
 inline constexpr std::uint16_t kServiceCreateTopics = 64;
 inline constexpr std::uint16_t kServiceProducerIdRequest = 65;
 inline constexpr std::uint16_t kServiceProducerId = 66;
 inline constexpr std::uint16_t kServiceAdmin = 67;
 inline constexpr std::uint16_t kServiceAdminDone = 68;
+inline constexpr std::uint16_t kServiceInSync = 69;
 void on_service(Broker& broker, GroupId group, NodeId from, peer::Service service, ByteView payload);
 // Tells every core who leads the group; 0: nobody known. This node only once it may assign offsets.
 void announce_leader(Broker& broker, GroupId group, NodeId leader, Term term);

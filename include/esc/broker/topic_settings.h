@@ -5,8 +5,6 @@
 
 #include <cstdint>
 #include <limits>
-#include <optional>
-#include <span>
 #include <string>
 #include <string_view>
 #include <utility>

@@ -120,8 +120,6 @@ class State {
   [[nodiscard]] Index applied() const { return applied_; }
   // Of all groups, about: what limits are held against.
   [[nodiscard]] std::uint64_t bytes() const { return bytes_; }
-  // Newest timestamp applied.
-  [[nodiscard]] std::int64_t log_time_ms() const { return log_time_ms_; }
 
  private:
   struct Decoded;

@@ -46,7 +46,6 @@ enum class FrameKind : std::uint8_t {
   watermark = 3,   // no payload: only a newer durable_lsn or commit_index
   reset = 4,       // no payload: everything before is void; the log goes on after index last_index of `term`
 };
-inline constexpr std::uint8_t kFrameKindMax = 4;
 
 struct FrameHeader {
   std::uint32_t magic = kFrameMagic;

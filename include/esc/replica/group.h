@@ -25,9 +25,11 @@
 #include "esc/peer/links.h"
 #include "esc/raft/core.h"
 #include "esc/replica/frame_ring.h"
+#include "esc/replica/group_listener.h"
+#include "esc/replica/group_options.h"
+#include "esc/replica/group_stats.h"
 #include "esc/replica/node_record.h"
 #include "esc/replica/partition.h"
-#include "esc/replica/plant.h"
 #include "esc/store/partition_log.h"
 #include "esc/wal/log.h"
 
@@ -36,48 +38,6 @@ class BatchView;
 }
 
 namespace esc::replica {
-
-struct GroupOptions {
-  GroupId id{0};
-  NodeId node{1};
-  // Voters of a new group (static bootstrap), afterwards the log says who they are. Empty: only this node.
-  // With `peers`, a new group waits until all of them are there and new, too (docs/decisions/0017).
-  raft::Configuration members{};
-  // The data directory was created by a node without others: what it holds without an incarnation is whole,
-  // and the node may go on as the first member of a cluster.
-  bool began_alone = false;
-  raft::Timeouts timeouts{};
-  std::uint64_t cluster_id = 0;
-  std::string data_directory;  // of this group: checkpoint and partitions
-  wal::Options wal;            // with its directory
-  store::Options store;        // how segments are rolled comes from each partition
-  ByteSpan ring_memory;        // kBlockBytes-aligned
-  std::uint32_t frame_bytes_max = 1088 * 1024;
-  // When the disk is busy with one write, the next frame is written beside it once it holds this much.
-  std::uint32_t batch_events_max = 64;
-  Nanos batch_delay = kMillisecond;
-  Nanos checkpoint_interval = 10 * kSecond;
-  std::uint64_t checkpoint_bytes = 64 * kMiB;
-  Nanos retention_interval = 30 * kSecond;
-  // What compaction reads, writes and unpacks, and the keys it holds at once (32 bytes each).
-  std::uint64_t compaction_bytes_per_second = 16 * kMiB;
-  std::uint64_t compaction_memory_bytes = 16 * kMiB;
-  std::uint64_t seed = 1;
-  raft::Plant plant = raft::Plant::none;  // faults on purpose, for the simulator
-  Plant replica_plant = Plant::none;      // the same, of this floor
-  // Where the other nodes are; may name more than the group's members.
-  std::vector<peer::PeerAddress> peers;
-  std::string cluster_name;
-  std::string cluster_secret;
-  // A follower that lags is fed from the WAL as long as that holds at most this much for it.
-  std::uint64_t retain_bytes = 256 * kMiB;
-  // A group whose leader is not the preferred one (by group number, so that leaders spread) hands over once
-  // the preferred node has kept up for this long. 0: never.
-  Nanos rebalance_after = 5 * kSecond;
-  std::uint64_t recovery_bytes_per_second = 128 * kMiB;  // of a snapshot, beside the traffic of clients
-  // Fault injection for tests: the n-th entry frame from now fails with EIO (0: never).
-  std::uint64_t fail_frame_after = 0;
-};
 
 // Waits until `index` is committed. Owned by the waiter; linked from wait_committed() until `done`, which
 // gets ok; not_leader when leadership was lost meanwhile (the outcome is unknown); io_error when the group
@@ -88,62 +48,6 @@ struct CommitWaiter : ListNode<CommitWaiter> {
   void* context = nullptr;
 };
 
-// What a group tells the floor above.
-class GroupListener {
- public:
-  virtual ~GroupListener() = default;
-  // A committed command of kind `metadata` (only group 0 carries them), in log order, also on replay.
-  virtual void on_metadata(GroupId group, Index index, ByteView command) = 0;
-  // A committed command of kind `coordinator`, of any group; `timestamp` is the leader's when it was
-  // appended.
-  virtual void on_coordinator(GroupId, Index, WallMs /*timestamp*/, ByteView /*command*/) {}
-  // Contents for, and from, the group's checkpoint: the state that on_metadata and on_coordinator have built.
-  virtual void save_metadata(GroupId group, std::vector<std::byte>& out) = 0;
-  [[nodiscard]] virtual Status load_metadata(GroupId group, ByteView state) = 0;
-  // A partition exists from now on (created, replayed, or loaded), or has been deleted.
-  virtual void on_partition(GroupId group, Partition& partition) = 0;
-  // The group leads and has applied its term's no-op: it may assign offsets.
-  virtual void on_leading(GroupId group, Term term) = 0;
-  // The node that leads the group as far as is known here has changed; 0: nobody known. This node itself may
-  // be named before on_leading says that it may assign offsets.
-  virtual void on_leader_changed(GroupId group, NodeId leader, Term term) = 0;
-  // A message of another node's floor above, see send_service().
-  virtual void on_service(GroupId group, NodeId from, peer::Service service, ByteView payload) = 0;
-  // Unrecoverable: stop acknowledging, exit. `what` names cause and fix.
-  virtual void on_failed(GroupId group, const std::string& what) = 0;
-  // The group's data here are damaged, and marked: it is over for this process, without on_failed. The one
-  // that opens the group next puts them aside, and learns everything from the peers.
-  virtual void on_damaged(GroupId, const std::string& /*what*/) {}
-};
-
-struct CompactionStats {
-  std::uint64_t passes = 0;
-  std::uint64_t segments = 0;
-  std::uint64_t bytes_before = 0;
-  std::uint64_t bytes_after = 0;
-  std::uint64_t records_removed = 0;
-  std::uint64_t nanos = 0;
-};
-
-struct GroupStats {
-  std::uint64_t batches_appended = 0;
-  std::uint64_t bytes_appended = 0;
-  std::uint64_t frames_written = 0;
-  std::uint64_t commits = 0;
-  std::uint64_t busy_rejections = 0;
-  std::uint64_t segment_writes = 0;
-  std::uint64_t appends_dropped = 0;  // received when the ring was full
-  std::uint64_t checkpoints = 0;
-  std::uint64_t duplicate_batches = 0;  // of idempotent producers
-  std::uint64_t sequence_errors = 0;    // refused: a gap, or a stale epoch
-  std::uint64_t event_ids_looked_up = 0;
-  std::uint64_t event_ids_seen_before = 0;  // their records were dropped
-  Nanos last_checkpoint_duration = 0;
-  CompactionStats compaction;
-  std::uint32_t damage_found = 0;  // reads that met bytes which fail their checksum
-  std::uint32_t put_aside = 0;     // directories of damaged data beside the group's own, at the start
-};
-
 struct Appended {
   Index index;
   Offset base_offset;
@@ -152,15 +56,6 @@ struct Appended {
   bool duplicate = false;
   std::uint32_t dropped = 0;  // records whose event ids were seen before
   WallMs append_time = -1;    // what the records were stamped with, where the topic says so
-};
-
-// Of all partitions.
-struct EventIdStats {
-  std::uint64_t ids = 0;  // remembered
-  std::uint64_t memory_bytes = 0;
-  std::uint64_t expired = 0;  // forgotten at the end of their window...
-  std::uint64_t evicted = 0;  // ...and before it, for dedup.window.bytes
-  std::uint64_t file_reads = 0;
 };
 
 // A slice of a partition's window whose file is no longer needed.
@@ -230,10 +125,9 @@ class Group final : private peer::LinkHandler {
   // Records below `start` (at most the high watermark) may be deleted.
   [[nodiscard]] std::expected<Index, Errc> propose_log_start(PartitionId id, Offset start);
 
-  // An id that no producer of the cluster has had. busy: a new block of ids is on its way, try again when
-  // `producer_ids_pending` is committed.
+  // An id that no producer of the cluster has had. busy: a new block of ids is on its way, try again
+  // after do_work.
   [[nodiscard]] std::expected<std::int64_t, Errc> take_producer_id();
-  [[nodiscard]] Index producer_ids_pending() const { return producer_ids_pending_; }
 
   // --- members -----------------------------------------------------------------------------------
 
@@ -380,6 +274,7 @@ class Group final : private peer::LinkHandler {
   void on_service(NodeId from, peer::Service service, ByteView payload) override;
   void on_sent(NodeId peer) override;
   void open_links();
+  void add_peer(const peer::PeerAddress& peer);
   [[nodiscard]] std::uint32_t message_bytes_max() const;
   [[nodiscard]] PeerSender* sender(NodeId peer);
   [[nodiscard]] bool room_for(ByteView entries, std::uint32_t count);
@@ -473,6 +368,7 @@ class Group final : private peer::LinkHandler {
   [[nodiscard]] Status open_membership(const wal::RecoveryReport& report, const Checkpoint& checkpoint,
                                        const Replay& replay);
   [[nodiscard]] Status check_never_member() const;
+  [[nodiscard]] bool votes_alone() const;
   void make_core(const raft::Restored& restored);
   [[nodiscard]] Status make_room(const std::function<void()>& pump);
   [[nodiscard]] Status replay_frame(const wal::RecoveredFrame& frame, Replay& replay);

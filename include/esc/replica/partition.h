@@ -111,8 +111,6 @@ class Partition : public ListNode<Partition> {
   // Nothing: the topic is not compacted.
   [[nodiscard]] const std::optional<store::CompactionRules>& compaction() const { return compaction_; }
   void set_compaction(const std::optional<store::CompactionRules>& rules) { compaction_ = rules; }
-  // Null: no record with an event id has come yet.
-  [[nodiscard]] const PartitionIds* event_ids() const { return ids_.get(); }
   // The server stamps records with its own time as it appends them (message.timestamp.type).
   void set_log_append_time(bool on) { log_append_time_ = on; }
   [[nodiscard]] bool log_append_time() const { return log_append_time_; }

@@ -70,7 +70,6 @@ class FileSystem {
   void crash(CrashKind kind);
   // Another, empty disk in the place of this one. Only when nothing is open.
   void wipe();
-  void allow_torn_sectors(bool allow) { torn_sectors_ = allow; }
   // As file systems without O_DIRECT: opening direct_dsync fails with EINVAL.
   void refuse_direct(bool refuse) { refuse_direct_ = refuse; }
 
@@ -140,7 +139,6 @@ class FileSystem {
   std::uint64_t capacity_ = UINT64_MAX;
   std::uint64_t fuse_ = UINT64_MAX;
   std::uint64_t operations_ = 0;
-  bool torn_sectors_ = true;
   bool refuse_direct_ = false;
   std::vector<Fault> faults_;
 };

@@ -70,7 +70,6 @@ class Network {
   void kill(HostNumber host, bool power);
   void boot(HostNumber host);
 
-  [[nodiscard]] std::uint64_t delivered_bytes() const { return delivered_bytes_; }
   [[nodiscard]] const NetworkOptions& options() const { return options_; }
 
  private:
@@ -164,7 +163,6 @@ class Network {
     std::uint16_t port = 0;
   };
   std::vector<Dial> waiting_dials_;  // whose first packet does not get through
-  std::uint64_t delivered_bytes_ = 0;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

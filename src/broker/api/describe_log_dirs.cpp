@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "../every_core.h"
 #include "../handlers.h"
 #include "../respond.h"
 
@@ -25,25 +26,19 @@ struct LogDirs {
   bool all = false;
   std::vector<std::pair<std::string, std::int32_t>> wanted;
   std::vector<Row> rows;
-  std::uint32_t outstanding = 0;
 };
 
-struct LogDirsCall : Call {
-  LogDirs* of = nullptr;
+std::vector<Row> collect(Broker& broker) {
   std::vector<Row> rows;
-};
-
-void collect(Call& base, Broker& broker) {
-  auto& call = static_cast<LogDirsCall&>(base);
   for (std::uint32_t id = 0; id < broker.options().groups; ++id) {
     const replica::Group* group = broker.group(GroupId(id));
     if (group == nullptr) continue;
     for (const replica::Partition* partition : group->partitions()) {
-      call.rows.push_back({id, partition->identity().topic, partition->identity().index,
-                           static_cast<std::int64_t>(partition->log().bytes())});
+      rows.push_back({id, partition->identity().topic, partition->identity().index,
+                      static_cast<std::int64_t>(partition->log().bytes())});
     }
   }
-  broker.router().reply(call);
+  return rows;
 }
 
 void answer(Broker& broker, LogDirs& all) {
@@ -80,36 +75,22 @@ void answer(Broker& broker, LogDirs& all) {
   broker.respond(*all.request, response);
 }
 
-void collected(Call& base, Broker& broker) {
-  const std::unique_ptr<LogDirsCall> call(&static_cast<LogDirsCall&>(base));
-  LogDirs* const all = call->of;
-  std::ranges::move(call->rows, std::back_inserter(all->rows));
-  if (--all->outstanding > 0) return;
-  answer(broker, *all);
-  delete all;
-}
-
 }  // namespace
 
 void handle_describe_log_dirs(Broker& broker, Request& request) {
   const auto* asked = broker.decode<wire::DescribeLogDirsRequest>(request);
   if (asked == nullptr) return;
-  auto* all = new LogDirs;
-  all->request = &request;
-  all->all = !asked->topics.has_value();
+  LogDirs dirs;
+  dirs.request = &request;
+  dirs.all = !asked->topics.has_value();
   if (asked->topics) {
     for (const auto& topic : *asked->topics)
-      for (const std::int32_t index : topic.partitions) all->wanted.emplace_back(topic.topic, index);
+      for (const std::int32_t index : topic.partitions) dirs.wanted.emplace_back(topic.topic, index);
   }
-  all->outstanding = broker.router().cores();
-  for (std::uint32_t core = 0; core < broker.router().cores(); ++core) {
-    auto* call = new LogDirsCall;
-    call->of = all;
-    call->target = CoreId(core);
-    call->run = &collect;
-    call->done = &collected;
-    broker.router().send(*call);
-  }
+  ask_every_core(broker, &collect, [dirs = std::move(dirs)](Broker& origin, auto& cores) mutable {
+    for (auto& core : cores) std::ranges::move(core.answer, std::back_inserter(dirs.rows));
+    answer(origin, dirs);
+  });
 }
 
 }  // namespace esc::broker

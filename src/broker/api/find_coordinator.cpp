@@ -1,8 +1,6 @@
 // FindCoordinator: the leader of the Raft group that has the consumer group.
 #include "esc/wire/api/find_coordinator.h"
 
-#include <algorithm>
-
 #include "../coordinators.h"
 #include "../handlers.h"
 #include "../respond.h"

@@ -1,5 +1,4 @@
 // JoinGroup, SyncGroup, Heartbeat, LeaveGroup: requests of members, carried to their coordinator.
-#include <array>
 #include <string>
 
 #include "../connection.h"

@@ -1,8 +1,6 @@
 // ListOffsets: earliest, latest, by time, and the offset of the newest timestamp.
 #include "esc/wire/api/list_offsets.h"
 
-#include <algorithm>
-
 #include "../handlers.h"
 #include "../respond.h"
 #include "esc/wire/compression.h"

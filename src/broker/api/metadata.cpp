@@ -2,7 +2,6 @@
 #include "esc/wire/api/metadata.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "../controller.h"
 #include "../handlers.h"
@@ -40,7 +39,7 @@ struct Replicas {
   std::span<std::int32_t> offline;
 };
 
-// Of a group that is led here; of others all nodes that are there are believed to be in sync.
+// As the group's leader knows it; without one all nodes that are there are believed to be in sync.
 bool is_in_sync(const Directory& directory, GroupId group, const NodeView& node) {
   const std::vector<NodeId>& known = directory.in_sync(group);
   return !node.gone && (known.empty() || std::ranges::find(known, node.record.node) != known.end());

@@ -1,6 +1,7 @@
 // NodeStatus: every core tells of its groups.
 #include "esc/wire/api/node_status.h"
 
+#include "../every_core.h"
 #include "../handlers.h"
 #include "../respond.h"
 
@@ -11,17 +12,11 @@ using Status = wire::NodeStatusResponse;
 
 constexpr std::size_t kMembersMax = raft::kVotersMax + raft::kLearnersMax;
 
-struct StatusCall : Call {
-  Request* request = nullptr;
-  std::span<Status::Group> groups;  // by id, of the whole node; each core fills its own
+// Each core fills in its own groups.
+struct Room {
+  std::span<Status::Group> groups;  // by id, of the whole node
   std::span<Status::Peer> peers;    // raft::kPeersMax per group
   std::span<std::int32_t> members;  // kMembersMax per group
-};
-
-struct StatusState {
-  std::span<StatusCall> calls;  // by core
-  std::span<Status::Group> groups;
-  std::uint32_t outstanding = 0;
 };
 
 std::int64_t number(Index index) {
@@ -74,23 +69,18 @@ void describe_group(Broker& broker, const replica::Group& group, std::span<Statu
   if (core.is_leader()) describe_peers(core, now, room, answer);
 }
 
-void run_status(Call& base, Broker& broker) {
-  auto& call = static_cast<StatusCall&>(base);
-  for (std::size_t id = 0; id < call.groups.size(); ++id) {
+void describe_groups(Broker& broker, const Room& room) {
+  for (std::size_t id = 0; id < room.groups.size(); ++id) {
     const replica::Group* group = broker.group(GroupId(static_cast<std::uint32_t>(id)));
     if (group == nullptr) continue;
-    describe_group(broker, *group, call.peers.subspan(id * raft::kPeersMax, raft::kPeersMax),
-                   call.groups[id]);
-    describe_members(group->core().configuration(), call.members.subspan(id * kMembersMax, kMembersMax),
-                     call.groups[id]);
+    describe_group(broker, *group, room.peers.subspan(id * raft::kPeersMax, raft::kPeersMax),
+                   room.groups[id]);
+    describe_members(group->core().configuration(), room.members.subspan(id * kMembersMax, kMembersMax),
+                     room.groups[id]);
   }
-  broker.router().reply(base);
 }
 
-void status_done(Call& base, Broker& broker) {
-  Request& request = *static_cast<StatusCall&>(base).request;
-  auto& state = *static_cast<StatusState*>(request.state);
-  if (--state.outstanding > 0) return;
+void answer(Broker& broker, Request& request, std::span<Status::Group> groups) {
   const BrokerOptions& options = broker.options();
   Status response;
   response.node_id = to_wire(options.node);
@@ -98,7 +88,7 @@ void status_done(Call& base, Broker& broker) {
   response.version = ESC_VERSION;
   response.uptime_ms = (broker.env().clock.now() - broker.started_at()) / kMillisecond;
   response.cores = static_cast<std::int32_t>(broker.router().cores());
-  response.groups = state.groups;
+  response.groups = groups;
   broker.respond(request, response);
 }
 
@@ -107,32 +97,17 @@ void status_done(Call& base, Broker& broker) {
 void handle_node_status(Broker& broker, Request& request) {
   const auto* asked = broker.decode<wire::NodeStatusRequest>(request);
   if (asked == nullptr) return;
-  const std::uint32_t cores = broker.router().cores();
   const std::size_t groups = broker.options().groups;
-  const auto states = broker.allocate<StatusState>(request, 1);
-  const auto calls = broker.allocate<StatusCall>(request, cores);
-  const auto room = broker.allocate<Status::Group>(request, groups);
-  const auto peers = broker.allocate<Status::Peer>(request, groups * raft::kPeersMax);
-  const auto members = broker.allocate<std::int32_t>(request, groups * kMembersMax);
-  if (states.data() == nullptr || calls.data() == nullptr || room.data() == nullptr ||
-      peers.data() == nullptr || members.data() == nullptr) {
+  const Room room{.groups = broker.allocate<Status::Group>(request, groups),
+                  .peers = broker.allocate<Status::Peer>(request, groups * raft::kPeersMax),
+                  .members = broker.allocate<std::int32_t>(request, groups * kMembersMax)};
+  if (room.groups.data() == nullptr || room.peers.data() == nullptr || room.members.data() == nullptr) {
     broker.protocol_error(request, "no memory for the status");
     return;
   }
-  StatusState& state = states[0];
-  state = {calls, room, cores};
-  request.state = &state;
-  for (std::uint32_t core = 0; core < cores; ++core) {
-    StatusCall& call = calls[core];
-    call.request = &request;
-    call.groups = room;
-    call.peers = peers;
-    call.members = members;
-    call.target = CoreId(core);
-    call.run = &run_status;
-    call.done = &status_done;
-    broker.router().send(call);
-  }
+  ask_every_core(
+      broker, [room](Broker& target) { describe_groups(target, room); },
+      [&request, room](Broker& origin, const auto&) { answer(origin, request, room.groups); });
 }
 
 }  // namespace esc::broker

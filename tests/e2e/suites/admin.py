@@ -264,12 +264,13 @@ def too_few_that_follow_are_told_and_refused_by_min_insync_replicas(context):
     # Followed a moment ago, so the leader appends; the third copy does not come in time.
     victim.pause()
     produce("all", wanted=(20,))
-    # Its links are up, so only the leader knows.
-    leader = cluster[cluster.leaders("all")[0]]
-    eventually(lambda: replicas(leader) == (others, []), 5, what="one is out of sync, but there")
+    # Its links are up: only the leader sees it, and tells the others.
+    for number in others:
+        eventually(lambda: replicas(cluster[number]) == (others, []), 5, what="one is out of sync, but there")
     victim.resume()
     produce("all")
-    eventually(lambda: replicas(leader) == ([1, 2, 3], []), 5, what="it follows again")
+    for node in cluster.nodes:
+        eventually(lambda: replicas(node) == ([1, 2, 3], []), 5, what="it follows again")
     cluster.stop_all()
 
 
