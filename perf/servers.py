@@ -49,7 +49,8 @@ class Server:
         if cluster:
             config = directory / "escd.toml"
             config.write_text(f"{cluster}[node]\nid = {number}\n")
-            command += ["--config", str(config)]
+            # Each would pin its cores to the same CPUs: they do not know of each other.
+            command += ["--config", str(config), "--pin", "off"]
         else:
             command += ["--kafka", f"127.0.0.1:{port}"]
         self.log = open(directory / "escd.log", "wb")
