@@ -211,4 +211,37 @@ struct ClusterWorld {
   std::vector<std::unique_ptr<ClusterNode>> nodes;
 };
 
+// One partition, for records that fill the logs.
+inline constexpr PartitionId kLogged{1};
+
+inline void create_partition(ClusterWorld& world, std::uint64_t segment_bytes = 64 * kKiB) {
+  ASSERT_TRUE(world.leader()->group->create_partition(
+      {.id = kLogged, .topic = "t", .segment_bytes = segment_bytes, .segment_ms = -1}));
+  ASSERT_TRUE(world.run_until([&] {
+    return std::ranges::all_of(world.nodes, [](const auto& node) {
+      return !node->running() || node->group->find(kLogged) != nullptr;
+    });
+  }));
+}
+
+// One record of so many bytes, of an idempotent producer when it has an id.
+inline std::expected<Appended, Errc> append_record(ClusterNode& at, std::size_t bytes,
+                                                   const wire::BatchOptions& options = {}) {
+  std::vector<std::byte> buffer(bytes + 256);
+  wire::BatchBuilder builder(buffer, options);
+  const std::vector<std::byte> value(bytes, std::byte{7});
+  EXPECT_TRUE(builder.append(1, {}, wire::NullableBytes(ByteView(value))));
+  return at.group->append_batch(*at.group->find(kLogged), builder.finish());
+}
+
+// The same at the leader, again until it is taken.
+inline void append(ClusterWorld& world, std::size_t bytes) {
+  ClusterNode* leader = nullptr;
+  ASSERT_TRUE(world.run_until([&] {
+    leader = world.leader();
+    return leader != nullptr && append_record(*leader, bytes).has_value();
+  }));
+  world.run_for(5 * kMillisecond);
+}
+
 }  // namespace esc::replica::test

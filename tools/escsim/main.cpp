@@ -9,10 +9,11 @@
 #include "plants.h"
 #include "simulation.h"
 
-// jemalloc reads it: thousands of short-lived clusters would give their memory back to the kernel, and take
-// it again page by page.
+// jemalloc reads it. Thousands of short-lived clusters would give their memory back to the kernel, and take
+// it again page by page: that waits some seconds. For ever would be too long: what no later cluster fits into
+// is never used again, and a worker grew by a megabyte a seed.
 extern "C" const char* malloc_conf;
-const char* malloc_conf = "dirty_decay_ms:-1,muzzy_decay_ms:-1";
+const char* malloc_conf = "dirty_decay_ms:5000,muzzy_decay_ms:5000";
 
 namespace esc::escsim {
 namespace {
