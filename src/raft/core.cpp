@@ -63,6 +63,8 @@ void Core::tick(Nanos now, Effects& effects) {
   } else if (now_ >= election_deadline_) {
     if (may_campaign()) {
       start_pre_vote(effects);
+    } else if (leader_ != NodeId(0)) {  // silent: it may be gone, and another one lead that nobody here knows
+      become_follower(hard_state_.term, NodeId(0), effects);
     } else {
       reset_election_deadline();
     }

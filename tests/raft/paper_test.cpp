@@ -419,6 +419,20 @@ TEST_F(Paper, s6_a_learner_neither_votes_nor_counts) {
   }
 }
 
+// A leader that the learner cannot hear may follow; whoever needs the leader must be told that it is unknown.
+TEST_F(Paper, s6_a_learner_forgets_a_leader_that_is_silent) {
+  build();
+  elect(k1);
+  cluster_->add_node(NodeId(4));
+  ASSERT_TRUE(cluster_->change(k1, {ChangeKind::add_learner, NodeId(4)}).has_value());
+  cluster_->run(200 * kMillisecond);
+  ASSERT_EQ(core(NodeId(4)).leader(), k1);
+  cluster_->isolate(NodeId(4));
+  cluster_->run(kSecond);
+  EXPECT_EQ(core(NodeId(4)).leader(), NodeId(0));
+  EXPECT_EQ(core(NodeId(4)).role(), Role::follower);
+}
+
 TEST_F(Paper, s6_a_learner_is_promoted_only_when_it_has_caught_up) {
   Cluster::Options options;
   options.limits.promote_lag_entries_max = 5;
