@@ -13,6 +13,7 @@
 #include <variant>
 #include <vector>
 
+#include "esc/base/assert.h"
 #include "esc/broker/broker.h"
 
 namespace esc::broker {
@@ -27,13 +28,17 @@ class EveryCore {
     Answer answer{};
   };
 
+  EveryCore(Ask ask, Then then, std::uint32_t cores)
+      : ask_(std::move(ask)), then_(std::move(then)), parts_(cores), outstanding_(cores) {}
+
   static void start(Broker& broker, Ask ask, Then then) {
     const std::uint32_t cores = broker.router().cores();
-    auto* all = new EveryCore(std::move(ask), std::move(then), cores);
+    ESC_ASSERT(cores > 0);
+    EveryCore& all = *std::make_unique<EveryCore>(std::move(ask), std::move(then), cores).release();
     // The last answer may come within the last send, and frees all.
     for (std::uint32_t core = 0; core < cores; ++core) {
-      Part& part = all->parts_[core];
-      part.all = all;
+      Part& part = all.parts_[core];
+      part.all = &all;
       part.target = CoreId(core);
       part.run = &run;
       part.done = &done;
@@ -42,9 +47,6 @@ class EveryCore {
   }
 
  private:
-  EveryCore(Ask ask, Then then, std::uint32_t cores)
-      : ask_(std::move(ask)), then_(std::move(then)), parts_(cores), outstanding_(cores) {}
-
   static void run(Call& base, Broker& target) {
     auto& part = static_cast<Part&>(base);
     const Ask& ask = part.all->ask_;
