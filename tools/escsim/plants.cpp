@@ -50,7 +50,7 @@ constexpr std::array kPlants = std::to_array<Plant>({
      [](shard::ShardOptions& options) {
        options.group.replica_plant = replica::Plant::replay_applies_uncommitted;
      }},
-    {"checkpoint_past_durable", "the checkpoint covers what the own log does not have", 300,
+    {"checkpoint_past_durable", "the checkpoint covers what the own log does not have", 500,
      [](shard::ShardOptions& options) {
        options.group.replica_plant = replica::Plant::checkpoint_past_durable;
      },
