@@ -166,7 +166,8 @@ void DiskEngine::prepare_write(DiskOp& op) {
     }
   }
   if (!direct) sqe.flags |= IOSQE_ASYNC;
-  if (op.uncached && uncached_supported_) sqe.rw_flags |= kUncachedWrite;
+  op.uncached = op.uncached && uncached_supported_;
+  if (op.uncached) sqe.rw_flags |= kUncachedWrite;
 }
 
 void DiskEngine::prepare_truncate(DiskOp& op) {
@@ -193,7 +194,7 @@ void DiskEngine::complete(DiskOp& op, std::int32_t result) {
   ESC_ASSERT(op.in_flight);
   switch (op.kind) {
     case DiskOp::Kind::write:
-      if (result == -EOPNOTSUPP && op.uncached && uncached_supported_) {
+      if (result == -EOPNOTSUPP && op.uncached) {
         uncached_supported_ = false;  // an older kernel or file system: nothing was written, go on without
         return prepare(op);
       }

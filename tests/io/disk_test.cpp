@@ -3,6 +3,7 @@
 #include <sys/mount.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <memory>
@@ -293,6 +294,29 @@ TEST(Disk, a_full_filesystem_is_no_space_after_what_fitted) {
   EXPECT_EQ(status.error().code, Errc::no_space);
   EXPECT_FALSE(files.exists(filesystem / "other").value());
   EXPECT_FALSE(files.exists(filesystem / "other.tmp").value());
+  close_file(*loop, file);
+}
+
+// Refused by a tmpfs, by every file system before Linux 6.14, and by all writes that were on their way.
+TEST(Disk, several_uncached_writes_at_once_succeed_where_the_kernel_knows_none) {
+  SmallFilesystem filesystem;
+  if (!filesystem.mounted()) GTEST_SKIP() << "mounting a tmpfs needs root";
+  auto loop = make_loop();
+  const FileHandle file = open_file(*loop, filesystem / "data", {.write = true, .create = true});
+  const AlignedBytes out(16 * kKiB, 7);
+  std::array<DiskOp, 4> writes;
+  for (std::size_t i = 0; i < writes.size(); ++i) {
+    set_transfer(writes[i], DiskOp::Kind::write, file, i * 4096, out.span().subspan(i * 4096, 4096));
+    writes[i].uncached = true;
+    writes[i].done = [](DiskOp&) {};
+    loop->submit(writes[i]);
+  }
+  ASSERT_TRUE(run_until(*loop, [&] { return loop->disk_ops_in_flight() == 0; }));
+  for (const DiskOp& op : writes) EXPECT_EQ(op.error, Errc::ok) << "errno " << op.os_error;
+  PosixFiles files;
+  const auto contents = read_whole_file(files, filesystem / "data", kMiB);
+  ASSERT_TRUE(contents);
+  expect_same(*contents, out.span());
   close_file(*loop, file);
 }
 

@@ -58,7 +58,8 @@ struct DiskOp {
   FileHandle file{};
   std::uint64_t offset = 0;
   std::uint64_t length = 0;
-  bool uncached = false;                   // write: leave the page cache as soon as written back (a hint)
+  bool uncached = false;                   // write: leave the page cache as soon as written back (a hint,
+                                           // cleared where the kernel knows no such thing)
   ByteSpan buffer{};                       // read target, or write source (not modified)
   std::span<const struct iovec> pieces{};  // write source when buffer is empty; at most IOV_MAX
   const char* path = nullptr;              // NUL-terminated
