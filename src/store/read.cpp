@@ -42,6 +42,7 @@ void SegmentedLog::read(ReadOp& op) {
   state.log = this;
   state.segment = segment;
   state.expected = op.offset;
+  state.end = segment->bytes;
   ResourceStats& stats = resources_.counters();
   if (resources_.positions().find(segment->number, op.offset, state.position)) {
     ++stats.position_hits;
@@ -71,13 +72,12 @@ void SegmentedLog::read(ReadOp& op) {
 
 void SegmentedLog::read_submit(ReadOp& op) {
   detail::OpState& state = op.state;
-  ESC_ASSERT(state.position < state.segment->bytes);
+  ESC_ASSERT(state.position < state.end);
   state.disk = io::DiskOp{};
   state.disk.kind = io::DiskOp::Kind::read;
   state.disk.file = state.segment->file.handle;
   state.disk.offset = state.position;
-  state.disk.buffer =
-      op.buffer.first(std::min<std::uint64_t>(op.buffer.size(), state.segment->bytes - state.position));
+  state.disk.buffer = op.buffer.first(std::min<std::uint64_t>(op.buffer.size(), state.end - state.position));
   state.disk.context = &op;
   state.disk.done = [](io::DiskOp& disk) {
     auto& read = *static_cast<ReadOp*>(disk.context);
@@ -108,7 +108,7 @@ void SegmentedLog::read_arrived(ReadOp& op) {
   const char* damage = nullptr;
   while (at < bytes.size() && bytes.size() - at >= kBatchHeaderBytes) {
     const BatchHeader header = load_batch_header(&bytes[at]);
-    if (!follows(header, state.expected, segment.bytes - (state.position + at)) ||
+    if (!follows(header, state.expected, state.end - (state.position + at)) ||
         !segment.epoch_plausible(header.leader_epoch)) {
       damage = "no record batch with the expected offset, epoch and a sane length";
       break;
@@ -143,7 +143,7 @@ void SegmentedLog::read_arrived(ReadOp& op) {
   }
   // Closer to the wanted batch now, and this read starts with one.
   state.position += at;
-  if (state.position >= segment.bytes) {
+  if (state.position >= state.end) {
     describe(segment, state.position, "the offset that must be in this segment is not");
     return end(Errc::corruption);
   }

@@ -194,6 +194,25 @@ TEST_F(AppendReadTest, an_append_is_invisible_until_all_of_it_is_written) {
   EXPECT_EQ(log_->next_offset(), Offset(9));
 }
 
+// Whoever reads has looked at the high watermark before: what is appended meanwhile may lie above it.
+TEST_F(AppendReadTest, a_read_returns_nothing_that_was_appended_after_it_began) {
+  options_.index_interval_bytes = 16 * kKiB;  // the read has a long way from the segment's beginning
+  log_ = PartitionLog::create(disk_, directory_, options_);
+  fill(11);
+  std::vector<std::byte> buffer(2 * batches_[0].bytes.size());
+  ReadOp read;
+  read.offset = batches_[10].base_offset;
+  read.buffer = buffer;
+  Errc outcome = Errc::closed;
+  read.context = &outcome;
+  read.done = [](ReadOp& op, Errc code) { *static_cast<Errc*>(op.context) = code; };
+  log_->read(read);
+  fill(1);
+  disk_.run();
+  EXPECT_EQ(outcome, Errc::ok);
+  EXPECT_TRUE(std::ranges::equal(read.bytes, batches_[10].bytes));
+}
+
 TEST_F(AppendReadTest, times_are_found_to_the_record) {
   std::vector<WallMs> times = {10, 20, 15, 40};
   batches_.push_back(make_batch(Offset(0), times, 10));

@@ -28,10 +28,11 @@ namespace esc::broker {
 // Bugs planted on purpose, so that the simulator can show that its checkers find them. Never set in service.
 enum class Plant : std::uint8_t {
   none,
-  produce_without_commit,  // answers a producer when its records are appended
-  groups_not_saved,        // leaves the consumer groups out of checkpoints
-  nodes_changed_early,     // answers an operator when a change of the nodes is proposed
-  deleted_partitions_stay  // groups do not follow the deletion of a topic
+  produce_without_commit,   // answers a producer when its records are appended
+  groups_not_saved,         // leaves the consumer groups out of checkpoints
+  nodes_changed_early,      // answers an operator when a change of the nodes is proposed
+  deleted_partitions_stay,  // groups do not follow the deletion of a topic
+  fetch_parts_overlap       // one partition's records are read over the end of another's
 };
 
 struct BrokerOptions {
@@ -79,17 +80,6 @@ struct BrokerMetrics {
   obs::Counter& produce_duplicates;
   obs::Counter& dedup_hits;
   obs::Counter& dedup_misses;
-  obs::Gauge& dedup_ids;
-  obs::Gauge& dedup_memory_bytes;
-  obs::Gauge& dedup_expired;
-  obs::Gauge& dedup_evicted;
-  obs::Gauge& dedup_file_reads;
-  obs::Gauge& compactions;
-  obs::Gauge& compacted_segments;
-  obs::Gauge& compaction_bytes_before;
-  obs::Gauge& compaction_bytes_after;
-  obs::Gauge& compaction_records_removed;
-  obs::Gauge& compaction_seconds;
   obs::Counter& fetched_bytes;
   obs::Counter& protocol_errors;
   obs::Counter& evictions;

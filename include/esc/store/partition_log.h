@@ -75,6 +75,7 @@ struct OpState {
   SegmentedLog* log = nullptr;
   Segment* segment = nullptr;
   std::uint64_t position = 0;  // in the segment
+  std::uint64_t end = 0;       // of a read: of the segment when it began
   Offset expected{};           // base offset of the batch at `position`
 };
 
@@ -103,14 +104,14 @@ struct ReadOp {
   using Done = void (*)(ReadOp&, Errc);
   Offset offset;    // the first batch returned contains this offset
   ByteSpan buffer;  // at most this many bytes
-  bool at_least_one =
-      true;  // a statement of intent: a batch that does not fit is never cut, see first_batch_bytes
   Done done = nullptr;
   void* context = nullptr;
-  // Results: whole batches only, from the batch that contains `offset`.
+  // Results: whole batches only, from the batch that contains `offset`. A part of `buffer`, which need not
+  // begin at its beginning: what lies before was read on the way there.
   ByteView bytes;
   // When the first batch did not fit: how large the buffer must be. The operation then ends with ok and
-  // empty `bytes`. Also ok and empty, with 0 here: `offset` is next_offset().
+  // empty `bytes`. Also ok and empty, with 0 here: `offset` is next_offset(). Nothing is returned that was
+  // appended after the operation began.
   std::uint32_t first_batch_bytes = 0;
   // Private while in flight.
   detail::OpState state{};

@@ -106,28 +106,58 @@ void run_hurry(Call& base, Broker& broker) {
 // --- the owner's core: reading --------------------------------------------------------------------------
 
 void continue_read(Broker& broker, FetchCall& call);
+void on_segment_read(store::ReadOp& read, Errc code);
+
+// Reads the item at the cursor into the next `room` bytes of the buffer.
+void read_files(Broker& broker, FetchCall& call, std::size_t room) {
+  const FetchItem& item = *call.cursor;
+  replica::Group& group = *broker.group(item.group);
+  call.read = store::ReadOp{};
+  call.read.offset = item.offset;
+  call.read.buffer = call.buffer.subspan(call.used, room);
+  call.read.context = &call;
+  call.read.done = &on_segment_read;
+  group.pin();
+  group.find(item.partition)->log().read(call.read);
+}
+
+void report_failed_read(Broker& broker, FetchItem& item, Errc code) {
+  if (code == Errc::out_of_range || code == Errc::not_found) {
+    item.code = wire::ErrorCode::offset_out_of_range;  // retention was faster
+    return;
+  }
+  item.code = wire::ErrorCode::kafka_storage_error;
+  replica::Group& group = *broker.group(item.group);
+  const replica::Partition* partition = group.find(item.partition);  // null: deleted meanwhile
+  const std::string_view detail = partition == nullptr ? std::string_view("") : partition->log().last_error();
+  broker.log().error("segment_read_failed",
+                     {{"cause", code},
+                      {"detail", detail},
+                      {"fix", "the damaged range is not served; other partitions are not affected"}});
+  if (code == Errc::corruption && partition != nullptr) group.report_damage(partition->log().last_error());
+}
 
 void on_segment_read(store::ReadOp& read, Errc code) {
   auto& call = *static_cast<FetchCall*>(read.context);
   Broker& broker = *call.owner;
   FetchItem& item = *call.cursor;
-  replica::Group& group = *broker.group(item.group);
-  const replica::Partition* partition = group.find(item.partition);  // null: deleted meanwhile
-  group.unpin();
-  if (code == Errc::ok) {
+  broker.group(item.group)->unpin();
+  if (code != Errc::ok) {
+    report_failed_read(broker, item, code);
+  } else if (!read.bytes.empty()) {
     item.records = read.bytes;
-    call.used += static_cast<std::uint32_t>(read.bytes.size());
-    if (read.bytes.empty() && call.used == 0) call.bytes_needed = read.first_batch_bytes;
-  } else if (code == Errc::out_of_range || code == Errc::not_found) {
-    item.code = wire::ErrorCode::offset_out_of_range;  // retention was faster
-  } else {
-    item.code = wire::ErrorCode::kafka_storage_error;
-    broker.log().error(
-        "segment_read_failed",
-        {{"cause", code},
-         {"detail", partition == nullptr ? std::string_view("") : partition->log().last_error()},
-         {"fix", "the damaged range is not served; other partitions are not affected"}});
-    if (code == Errc::corruption && partition != nullptr) group.report_damage(partition->log().last_error());
+    // They may begin behind the beginning of the room: it is their end that the next item must not touch.
+    const std::byte* const begin =
+        broker.options().plant == Plant::fetch_parts_overlap ? read.buffer.data() : read.bytes.data();
+    call.used = static_cast<std::uint32_t>(begin + read.bytes.size() - call.buffer.data());
+  } else if (call.used == 0) {
+    const std::uint32_t needed = read.first_batch_bytes;
+    if (needed > item.bytes_max && needed <= call.buffer.size()) {
+      item.bytes_max = needed;
+      continue_read(broker, call);  // the partition may be gone by now
+      return;
+    }
+    call.bytes_needed = needed;
   }
   call.cursor = item.next;
   continue_read(broker, call);
@@ -140,13 +170,13 @@ void continue_read(Broker& broker, FetchCall& call) {
     item.records = {};
     if (inspect(broker, item, 1) == 0) continue;
     replica::Group& group = *broker.group(item.group);
-    replica::Partition& partition = *group.find(item.partition);
-    const std::size_t room = std::min<std::size_t>(call.buffer.size() - call.used, item.bytes_max);
+    const replica::Partition& partition = *group.find(item.partition);
     // Kafka's promise: the first batch of the first partition with data comes even if it is over the limits.
     const bool first_data = call.used == 0;
-    const ByteSpan into = call.buffer.subspan(call.used, first_data ? call.buffer.size() : room);
+    const ByteSpan into = call.buffer.subspan(call.used);
+    const std::size_t room = std::min<std::size_t>(into.size(), item.bytes_max);
     if (group.in_tail(partition, item.offset)) {
-      auto read = group.read_tail(partition, item.offset, into.first(std::min(room, into.size())));
+      auto read = group.read_tail(partition, item.offset, into.first(room));
       if (read.bytes == 0 && first_data)
         read = group.read_tail(partition, item.offset,
                                into.first(std::min<std::size_t>(read.needed, into.size())));
@@ -155,15 +185,8 @@ void continue_read(Broker& broker, FetchCall& call) {
       call.used += read.bytes;
       continue;
     }
-    call.read = store::ReadOp{};
-    call.read.offset = item.offset;
-    call.read.buffer = first_data ? into : into.first(room);
-    call.read.at_least_one = first_data;
-    call.read.context = &call;
-    call.read.done = &on_segment_read;
-    if (call.read.buffer.size() < kBufferBytesMin && !first_data) continue;
-    group.pin();
-    partition.log().read(call.read);
+    if (into.size() < kBufferBytesMin && !first_data) continue;
+    read_files(broker, call, room);
     return;
   }
   broker.router().reply(call);

@@ -235,6 +235,36 @@ def confluent_kafka_produces_and_consumes_with_each_codec(context):
 
 
 @test()
+def confluent_kafka_goes_on_in_the_middle_of_several_partitions_after_a_restart(context):
+    """One Fetch asks for all partitions, at places that the server has not read since it started, in its files."""
+    kafka = confluent()
+    server = context.start("--profile", "ci")
+    partitions, count, filler = 6, 4000, b"." * 1000
+    new_topic(server, "many", partitions)
+    value = lambda partition, offset: b"%d/%d " % (partition, offset) + filler
+    confluent_produce(server, "many", "none", [Record(None, value(p, i), [], BASE_TIME, partition=p)
+                                               for i in range(count) for p in range(partitions)],
+                      **{"queue.buffering.max.messages": count * partitions, "batch.size": 4000})
+    for first in (711, 1002):
+        check_equal(server.stop(), 0, "exit code after SIGTERM")
+        server.start("--profile", "ci")
+        consumer = kafka.Consumer({"bootstrap.servers": server.bootstrap, "group.id": "never-joined",
+                                   "enable.auto.commit": False, "check.crcs": True})
+        consumer.assign([kafka.TopicPartition("many", p, first) for p in range(partitions)])
+        next_offsets, deadline = [first] * partitions, time.monotonic() + 20
+        while min(next_offsets) < first + 1000 and time.monotonic() < deadline:
+            for message in consumer.consume(1000, 0.2):
+                check(message.error() is None, f"confluent: {message.error()}")
+                p = message.partition()
+                check_equal(message.offset(), next_offsets[p], f"offset in partition {p}")
+                check(message.value() == value(p, message.offset()),
+                      f"partition {p}, offset {message.offset()}: {message.value()[:20]}")
+                next_offsets[p] += 1
+        consumer.close()
+        check(min(next_offsets) >= first + 1000, f"not all records came: {next_offsets}")
+
+
+@test()
 def confluent_kafka_administers_topics_and_offsets(context):
     kafka = confluent()
     from confluent_kafka.admin import AdminClient, ConfigResource, NewPartitions, NewTopic
