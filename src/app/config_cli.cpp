@@ -32,6 +32,8 @@ constexpr Shorthand kShorthands[] = {
     {"--wal", "wal_dir", "DIR", "Directory of the write-ahead logs, if on another disk"},
     {"--kafka", "kafka.listen", "HOST:PORT", "Address for clients [127.0.0.1:9092]; port 0 takes a free one"},
     {"--advertise", "kafka.advertise", "HOST:PORT", "Address clients are told to use"},
+    {"--admin", "admin.listen", "HOST:PORT",
+     "Address of /metrics, /livez, /readyz [off]; port 0 takes a free one"},
     {"--node-id", "node.id", "N", "Number of this node in its cluster [1]"},
     {"--cores", "tuning.cores", "N", "Data cores [0: let the planner decide]"},
     {"--groups", "groups", "N", "Raft groups of a new cluster [0: one per data core]"},

@@ -131,6 +131,27 @@ ConfigKey advertise_key() {
   return key;
 }
 
+ConfigKey admin_key() {
+  ConfigKey key{.path = "admin.listen",
+                .kind = KeyKind::address,
+                .meaning =
+                    "Address of the HTTP pages /metrics, /livez and /readyz, such as \"127.0.0.1:9644\"; "
+                    "port 0 takes any free port; empty: no such pages. Read-only; whoever reaches the "
+                    "address can read them."};
+  key.get_text = [](const Config& config) {
+    return config.admin.listen ? to_string(*config.admin.listen) : std::string();
+  };
+  key.set_text = [](Config& config, std::string_view value) -> Status {
+    config.admin.listen.reset();
+    if (value.empty()) return {};
+    auto address = parse_host_port(value);
+    if (!address) return std::unexpected(address.error());
+    config.admin.listen = *address;
+    return {};
+  };
+  return key;
+}
+
 ConfigKey nodes_key() {
   ConfigKey key{
       .path = "cluster.nodes",
@@ -192,6 +213,7 @@ void add_node_keys(std::vector<ConfigKey>& keys) {
              "once it has."));
   keys.push_back(listen_key());
   keys.push_back(advertise_key());
+  keys.push_back(admin_key());
 }
 
 void add_topic_keys(std::vector<ConfigKey>& keys) {

@@ -33,6 +33,11 @@ void check_node(const Config& config, Problems& problems) {
                     "set kafka.advertise (--advertise HOST:PORT) to the address they should use",
                     to_string(config.kafka.listen)));
   }
+  const auto& admin = config.admin.listen;
+  if (admin && admin->port != 0 && *admin == config.kafka.listen) {
+    problems.push_back(fmt::format("admin.listen and kafka.listen are both \"{}\": give each its own port",
+                                   to_string(*admin)));
+  }
   if (config.cluster.configured()) check_cluster(config, problems);
   if (config.node.cluster_id.size() > 64) {
     problems.push_back("node.cluster_id is longer than 64 characters");

@@ -1,6 +1,8 @@
 #include "esc/app/node.h"
 
 #include <poll.h>
+#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
@@ -9,6 +11,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <charconv>
 #include <cstdlib>
 #include <cstring>
@@ -20,11 +23,14 @@
 #include <vector>
 
 #include "data_directory.h"
+#include "esc/app/build_info.h"
 #include "esc/io/loop_waker.h"
 #include "esc/io/posix_files.h"
 #include "esc/io/uring_loop.h"
 #include "esc/obs/log.h"
 #include "esc/obs/metrics.h"
+#include "esc/ops/http_server.h"
+#include "esc/ops/pages.h"
 #include "esc/shard/shard.h"
 #include "thread_memory.h"
 
@@ -177,9 +183,9 @@ io::LoopOptions loop_options(const Config& config, const topo::Plan& plan, obs::
   options.worker_cpus = plan.io_worker_cpus.to_vector();
   if (!config.tuning.net.zero_copy_send) options.zero_copy_bytes_min = 0;
   options.zero_copy_sends =
-      &metrics.counter("esc_zero_copy_sends_total", "Sends to other nodes handed over without a copy");
+      &metrics.counter("esc_zero_copy_sends_total", "Sends to other nodes handed over without a copy.");
   options.zero_copy_ended = &metrics.counter(
-      "esc_zero_copy_ended_total", "Connections between nodes whose sends the kernel copies after all");
+      "esc_zero_copy_ended_total", "Connections between nodes whose sends the kernel copies after all.");
   return options;
 }
 
@@ -205,6 +211,16 @@ std::string start_anew() {
   return std::string("execv: ") + std::strerror(errno);
 }
 
+// A thread beside the data cores: named, on the CPUs that the plan leaves to such, with memory of its own.
+void prepare_housekeeping_thread(const char* name, const topo::CpuSet& cpus) {
+  ::pthread_setname_np(::pthread_self(), name);
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  for (const std::uint32_t cpu : cpus.to_vector()) CPU_SET(cpu, &set);
+  (void)::pthread_setaffinity_np(::pthread_self(), sizeof set, &set);  // a wish: it runs anywhere
+  use_own_arena();
+}
+
 class Node {
  public:
   Node(const Config& config, const topo::Plan& plan)
@@ -219,6 +235,7 @@ class Node {
 
  private:
   [[nodiscard]] Status check_ring_sizes(std::uint32_t groups) const;
+  [[nodiscard]] Status start_admin();
   [[nodiscard]] Status start(const NodeIdentity& identity);
   void supervise(const DataDirectory& directory);
   void on_signal();
@@ -237,8 +254,9 @@ class Node {
   std::unique_ptr<shard::Mesh> mesh_;
   std::vector<std::unique_ptr<shard::Shard>> shards_;
   std::vector<std::thread> threads_;
+  std::atomic<ops::NodeState> state_{ops::NodeState::starting};
+  std::unique_ptr<ops::HttpServer> admin_;  // reads registry_ and state_
   int signal_fd_ = -1;
-  bool serving_ = false;
 };
 
 // The groups of a core share its frame memory; how many they are is known only now.
@@ -256,6 +274,23 @@ Status Node::check_ring_sizes(std::uint32_t groups) const {
                   " cores): " + std::to_string(each) + " bytes each, but wal.depth " +
                   std::to_string(tuning.wal.depth) + " + 1 frames of batch.frame_bytes_max need " +
                   std::to_string(least) + ": raise it (and budget_bytes), or use more cores or fewer groups");
+}
+
+Status Node::start_admin() {
+  if (!config_.admin.listen) return {};
+  const HostPort& address = *config_.admin.listen;
+  auto server = ops::HttpServer::start(
+      {.host = address.host,
+       .port = address.port,
+       .prepare_thread = [this] { prepare_housekeeping_thread("esc-admin", plan_.housekeeping_cpus); }},
+      ops::node_pages(registry_, {.version = ESC_VERSION, .commit = build_commit()},
+                      [this] { return state_.load(std::memory_order_relaxed); }));
+  if (!server) {
+    return fail(server.error().code, "admin.listen = \"" + to_string(address) +
+                                         "\": " + server.error().message + "; \"\" switches these pages off");
+  }
+  admin_ = std::move(*server);
+  return {};
 }
 
 Status Node::start(const NodeIdentity& identity) {
@@ -289,6 +324,7 @@ void Node::on_signal() {
   if (::read(signal_fd_, &info, sizeof info) != sizeof info) return;
   log_.info("stopping", {{"signal", info.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT"}});
   notify_service_manager("STOPPING=1");
+  state_.store(ops::NodeState::stopping, std::memory_order_relaxed);
   control_.stop.store(true, std::memory_order_release);  // pairs with the shards' acquire load
   for (const auto& loop : loops_) loop->wake();
 }
@@ -301,10 +337,13 @@ void Node::on_progress(const DataDirectory& directory) {
     for (const auto& loop : loops_) loop->wake();
   }
   const std::uint32_t port = control_.listen_port.load(std::memory_order_acquire);
-  if (!serving_ && port != 0) {
-    serving_ = true;
+  if (state_.load(std::memory_order_relaxed) == ops::NodeState::starting && port != 0) {
+    state_.store(ops::NodeState::ready, std::memory_order_relaxed);
     directory.write_port(static_cast<std::uint16_t>(port));
+    const std::string admin =
+        admin_ == nullptr ? "off" : to_string(HostPort{config_.admin.listen->host, admin_->port()});
     log_.info("ready", {{"kafka", config_.kafka.listen.host + ":" + std::to_string(port)},
+                        {"admin", admin},
                         {"data", config_.data_dir},
                         {"profile", config_.profile},
                         {"cores", cores},
@@ -327,6 +366,7 @@ void Node::supervise(const DataDirectory& directory) {
 }
 
 int Node::finish() {
+  admin_.reset();  // a new start of the process needs its port
   if (control_.failed.load(std::memory_order_acquire)) {
     logger_.drain();
     logger_.set_synchronous(true);
@@ -370,6 +410,10 @@ int Node::run() {
   for (const std::string& warning : config_warnings(config_))
     log_.warn("configuration", {{"warning", warning}});
   if (Status status = check_ring_sizes(directory->identity().groups); !status) {
+    log_.error("cannot_start", {{"cause", status.error().message}});
+    return 1;
+  }
+  if (Status status = start_admin(); !status) {
     log_.error("cannot_start", {{"cause", status.error().message}});
     return 1;
   }

@@ -29,43 +29,33 @@ std::vector<replica::NodeRecord> known_nodes(const BrokerOptions& options) {
 }  // namespace
 
 BrokerMetrics::BrokerMetrics(obs::Scope& scope)
-    : requests(scope.counter("esc_requests_total", "Requests received")),
-      produced_batches(scope.counter("esc_produced_batches_total", "Record batches appended")),
-      produced_records(scope.counter("esc_produced_records_total", "Records appended")),
-      produced_bytes(scope.counter("esc_produced_bytes_total", "Bytes of appended record batches")),
-      produce_errors(scope.counter("esc_produce_errors_total", "Batches refused")),
-      produce_duplicates(
-          scope.counter("esc_produce_duplicates_total", "Repeated batches answered with their originals")),
+    : requests(scope.counter("esc_requests_total", "Requests of Kafka clients received.")),
+      produced_batches(
+          scope.counter("esc_produced_batches_total", "Record batches appended by leaders here.")),
+      produced_records(scope.counter("esc_produced_records_total", "Records appended by leaders here.")),
+      produced_bytes(
+          scope.counter("esc_produced_bytes_total", "Bytes of appended record batches, as they arrived.")),
+      produce_errors(scope.counter("esc_produce_errors_total",
+                                   "Produce requests answered with an error, by partition.")),
+      produce_duplicates(scope.counter(
+          "esc_produce_duplicates_total",
+          "Batches that idempotent producers sent again, answered with where the first ones are.")),
       dedup_hits(
-          scope.counter("esc_dedup_hits_total", "Records dropped because their event id was seen before")),
-      dedup_misses(
-          scope.counter("esc_dedup_misses_total", "Records with an event id that was not seen before")),
-      dedup_ids(scope.gauge("esc_dedup_window_ids", "Event ids that are remembered, of all replicas here")),
-      dedup_memory_bytes(scope.gauge("esc_dedup_memory_bytes", "Memory of the remembered event ids")),
-      dedup_expired(scope.gauge("esc_dedup_expired_ids", "Event ids forgotten at the end of their window")),
-      dedup_evicted(
-          scope.gauge("esc_dedup_evicted_ids",
-                      "Event ids forgotten before the end of their window, for dedup.window.bytes")),
-      dedup_file_reads(scope.gauge("esc_dedup_file_reads", "Blocks of event ids read from files")),
-      compactions(scope.gauge("esc_compactions", "Compactions that were finished, of all replicas here")),
-      compacted_segments(scope.gauge("esc_compaction_segments", "Segments that they have replaced")),
-      compaction_bytes_before(
-          scope.gauge("esc_compaction_bytes_before", "Bytes of the segments that they have replaced")),
-      compaction_bytes_after(
-          scope.gauge("esc_compaction_bytes_after", "Bytes of the segments that they have written")),
-      compaction_records_removed(
-          scope.gauge("esc_compaction_records_removed", "Records that they have removed")),
-      compaction_seconds(
-          scope.gauge("esc_compaction_seconds", "Seconds that they have taken, pauses included")),
-      fetched_bytes(scope.counter("esc_fetched_bytes_total", "Bytes of record batches sent to consumers")),
-      protocol_errors(scope.counter("esc_protocol_errors_total", "Requests that could not be understood")),
-      evictions(scope.counter("esc_evictions_total", "Clients closed for holding memory without progress")),
-      memory_stalls(
-          scope.counter("esc_memory_stalls_total", "Times a client waited for request or response memory")),
-      connections_refused(scope.counter("esc_connections_refused_total", "Connections over the limit")),
-      connections(scope.gauge("esc_connections", "Open client connections")),
+          scope.counter("esc_dedup_hits_total", "Records dropped because their event id was seen before.")),
+      dedup_misses(scope.counter("esc_dedup_misses_total",
+                                 "Records appended with an event id that was not seen before.")),
+      fetched_bytes(scope.counter("esc_fetched_bytes_total", "Bytes of record batches sent to consumers.")),
+      protocol_errors(scope.counter("esc_protocol_errors_total", "Requests that could not be understood.")),
+      evictions(
+          scope.counter("esc_evictions_total",
+                        "Clients closed because they held memory without progress while others waited.")),
+      memory_stalls(scope.counter("esc_memory_stalls_total",
+                                  "Times that a client waited for request or response memory.")),
+      connections_refused(scope.counter("esc_connections_refused_total",
+                                        "Connections closed at once, over tuning.limits.connections_max.")),
+      connections(scope.gauge("esc_connections", "Open client connections.")),
       produce_latency(scope.histogram("esc_produce_latency_seconds",
-                                      "Produce request, from its last byte to its answer",
+                                      "Produce request, from its last byte to its answer.",
                                       obs::Unit::nanoseconds_as_seconds)) {}
 
 Broker::Broker(io::Env env, obs::LogSource log, obs::Scope& metrics, const BrokerOptions& options,

@@ -16,7 +16,7 @@ LagMetrics::LagMetrics(Broker& broker, obs::Scope& scope)
     : broker_(broker),
       scope_(scope),
       left_out_(scope.gauge("esc_consumer_group_lag_left_out",
-                            "Partitions of consumer groups without a series of their lag")) {}
+                            "Partitions of consumer groups whose lag has no series, over 1,000 per core.")) {}
 
 void LagMetrics::do_work(Nanos now) {
   if (under_way_ || now < next_) return;
@@ -65,24 +65,26 @@ LagMetrics::Series* LagMetrics::series_of(const std::string& group, const std::s
   if (series_.size() == kLagSeriesMax) return nullptr;
   const obs::Labels labels = {{"group", group}, {"topic", topic}, {"partition", std::to_string(index)}};
   Series& series = series_[Key(group, topic, index)];
-  series.events =
-      &scope_.gauge("esc_consumer_group_lag_events",
-                    "Records between the committed offset and the end; -1: not known here", labels);
+  series.events = &scope_.gauge("esc_consumer_group_lag_events",
+                                "Records between a consumer group's committed offset and the end.", labels);
   series.seconds = &scope_.gauge("esc_consumer_group_lag_seconds",
-                                 "Age of the first record that is not consumed; -1: not known here", labels);
+                                 "Age of the first record that a consumer group has not consumed.", labels);
+  series.show(-1, -1);
   return &series;
+}
+
+void LagMetrics::Series::show(std::int64_t lag_events, std::int64_t lag_seconds) const {
+  lag_events < 0 ? events->set_unknown() : events->set(lag_events);
+  lag_seconds < 0 ? seconds->set_unknown() : seconds->set(lag_seconds);
 }
 
 void LagMetrics::done(Broker&) {
   for (std::size_t i = 0; i < items.size(); ++i) {
-    asked_[i]->events->set(items[i].lag_events);
     const std::int64_t ms = items[i].lag_ms;
-    asked_[i]->seconds->set(ms < 0 ? -1 : (ms + kMsPerSecond - 1) / kMsPerSecond);
+    asked_[i]->show(items[i].lag_events, ms < 0 ? -1 : (ms + kMsPerSecond - 1) / kMsPerSecond);
   }
   for (auto& [key, series] : series_) {
-    if (series.known) continue;
-    series.events->set(-1);
-    series.seconds->set(-1);
+    if (!series.known) series.show(-1, -1);
   }
   under_way_ = false;
 }

@@ -3,7 +3,7 @@
 //
 // Bounded: the first 1,000 partitions of groups that this core meets in the life of the process have a series
 // each (of two gauges); how many more there are is a gauge, too (`esctl group lag` shows any group). A series
-// stays: -1 says that nothing is known here, because another node coordinates the group now, or it is gone.
+// is left out of the dump while nothing is known here: another node coordinates the group now, or it is gone.
 //
 // Threading: the core of the broker. Registering a series takes the registry's mutex, once.
 #pragma once
@@ -29,6 +29,8 @@ class LagMetrics final : private LagSurvey {
     obs::Gauge* events = nullptr;
     obs::Gauge* seconds = nullptr;
     bool known = false;  // by the survey that is under way
+    // -1: not known
+    void show(std::int64_t lag_events, std::int64_t lag_seconds) const;
   };
   using Key = std::tuple<std::string, std::string, std::int32_t>;  // group, topic, partition
 

@@ -79,27 +79,49 @@ void append_series(std::string& out, std::string_view name, std::string_view suf
   out += ' ';
 }
 
-void append_summary(std::string& out, std::string_view name, std::string_view labels, const Histogram& live,
-                    Unit unit) {
-  const auto snapshot = std::make_unique<Histogram>(live);
-  struct Quantile {
-    double percent;
-    std::string_view label;
-  };
-  static constexpr Quantile kQuantiles[] = {{50, "quantile=\"0.5\""},
-                                            {90, "quantile=\"0.9\""},
-                                            {99, "quantile=\"0.99\""},
-                                            {99.9, "quantile=\"0.999\""}};
-  for (const auto& [percent, label] : kQuantiles) {
-    append_series(out, name, "", labels, label);
-    append_scaled(out, snapshot->percentile(percent), unit);
-    out += '\n';
+// Upper bounds of the buckets, in the units in which they are recorded: 1, 2.5, 5 per power of ten.
+constexpr std::int64_t kFirstNanos = 10'000;
+constexpr std::int64_t kLastNanos = 10'000'000'000;
+constexpr std::int64_t kLastPlain = 10'000'000;
+
+std::vector<std::int64_t> bounds_of(Unit unit) {
+  const bool seconds = unit == Unit::nanoseconds_as_seconds;
+  const std::int64_t last = seconds ? kLastNanos : kLastPlain;
+  std::vector<std::int64_t> bounds;
+  for (std::int64_t decade = seconds ? kFirstNanos : 1; decade <= last; decade *= 10) {
+    for (const std::int64_t bound : {decade, decade * 5 / 2, decade * 5}) {
+      if (bound <= last) bounds.push_back(bound);
+    }
   }
+  return bounds;
+}
+
+void append_histogram(std::string& out, std::string_view name, std::string_view labels, const Histogram& live,
+                      Unit unit) {
+  // The count is that of the buckets summed here, so that the lines agree although the writer goes on.
+  std::uint64_t below = 0;
+  std::size_t at = 0;
+  std::string extra;
+  const auto bucket = [&] {
+    append_series(out, name, "_bucket", labels, extra);
+    append_number(out, below);
+    out += '\n';
+  };
+  for (const std::int64_t bound : bounds_of(unit)) {
+    while (Histogram::bucket_highest(at) <= bound) below += live.bucket_count(at++);
+    extra = "le=\"";
+    append_scaled(extra, bound, unit);
+    extra += '"';
+    bucket();
+  }
+  while (at < Histogram::kBucketCount) below += live.bucket_count(at++);
+  extra = "le=\"+Inf\"";
+  bucket();
   append_series(out, name, "_sum", labels);
-  append_scaled(out, snapshot->sum(), unit);
+  append_scaled(out, live.sum(), unit);
   out += '\n';
   append_series(out, name, "_count", labels);
-  append_number(out, snapshot->count());
+  append_number(out, below);
   out += '\n';
 }
 
@@ -132,14 +154,18 @@ Scope& Registry::scope(Labels common) {
 }
 
 Registry::Family& Registry::family(std::string_view name, std::string_view help, Unit unit) {
-  for (Family& family : families_) {
-    if (family.name != name) continue;
-    ESC_ASSERT_MSG(family.unit == unit, "metric registered with two units");
-    return family;
+  if (const auto found = by_name_.find(name); found != by_name_.end()) {
+    ESC_ASSERT_MSG(found->second->unit == unit, "metric registered with two units");
+    return *found->second;
   }
   ESC_ASSERT_MSG(is_name(name, true), "metric name");
-  families_.push_back({.name = std::string(name), .help = std::string(help), .unit = unit, .series = {}});
-  return families_.back();
+  Family& family = families_.make();
+  family.name = name;
+  family.help = help;
+  family.unit = unit;
+  families_.publish(family);
+  by_name_.emplace(family.name, &family);
+  return family;
 }
 
 void* Registry::allocate(const Scope* owner, std::size_t bytes) {
@@ -162,13 +188,11 @@ Cell& Scope::find_or_add(std::string_view name, std::string_view help, Unit unit
   render_labels(rendered, labels);
   const std::lock_guard lock(registry_.mutex_);
   Registry::Family& family = registry_.family(name, help, unit);
-  if (!family.series.empty()) {
-    ESC_ASSERT_MSG(std::holds_alternative<Cell*>(family.series.front().cell),
-                   "metric registered as two kinds");
+  if (const Registry::Series* first = family.series.first(); first != nullptr) {
+    ESC_ASSERT_MSG(std::holds_alternative<Cell*>(first->cell), "metric registered as two kinds");
   }
-  for (const Registry::Series& series : family.series) {
-    if (series.labels == rendered) return *std::get<Cell*>(series.cell);
-  }
+  if (const auto found = family.by_labels.find(rendered); found != family.by_labels.end())
+    return *std::get<Cell*>(found->second->cell);
   Cell* cell = nullptr;
   if constexpr (std::is_same_v<Cell, Histogram>) {
     registry_.histograms_.push_back(std::make_unique<Histogram>());
@@ -177,12 +201,16 @@ Cell& Scope::find_or_add(std::string_view name, std::string_view help, Unit unit
     static_assert(std::is_trivially_destructible_v<Cell> && sizeof(Cell) == 8);
     cell = new (registry_.allocate(this, sizeof(Cell))) Cell();
   }
-  family.series.push_back({.labels = std::move(rendered), .cell = cell});
+  Registry::Series& series = family.series.make();
+  series.labels = std::move(rendered);
+  series.cell = cell;
+  family.series.publish(series);
+  family.by_labels.emplace(series.labels, &series);
   return *cell;
 }
 
-Counter& Scope::counter(std::string_view name, std::string_view help, const Labels& labels) {
-  return find_or_add<Counter>(name, help, Unit::none, labels);
+Counter& Scope::counter(std::string_view name, std::string_view help, const Labels& labels, Unit unit) {
+  return find_or_add<Counter>(name, help, unit, labels);
 }
 
 Gauge& Scope::gauge(std::string_view name, std::string_view help, const Labels& labels) {
@@ -193,43 +221,49 @@ Histogram& Scope::histogram(std::string_view name, std::string_view help, Unit u
   return find_or_add<Histogram>(name, help, unit, labels);
 }
 
+void Registry::write_series(std::string& out, const Family& family, const Series& series) {
+  if (const auto* histogram = std::get_if<Histogram*>(&series.cell))
+    return append_histogram(out, family.name, series.labels, **histogram, family.unit);
+  const auto* counter = std::get_if<Counter*>(&series.cell);
+  const std::int64_t value = counter != nullptr ? static_cast<std::int64_t>((*counter)->value())
+                                                : std::get<Gauge*>(series.cell)->value();
+  if (counter == nullptr && value == Gauge::kUnknown) return;
+  append_series(out, family.name, "", series.labels);
+  append_scaled(out, value, family.unit);
+  out += '\n';
+}
+
 void Registry::write_prometheus(std::string& out) const {
-  const std::lock_guard lock(mutex_);
-  for (const Family& family : families_) {
-    if (family.series.empty()) continue;
-    const Cell& kind = family.series.front().cell;
-    const bool summary = std::holds_alternative<Histogram*>(kind);
-    const std::string_view type = summary                                  ? "summary"
-                                  : std::holds_alternative<Counter*>(kind) ? "counter"
-                                                                           : "gauge";
-    append_header(out, family.name, "", family.help, type);
-    for (const Series& series : family.series) {
-      if (const auto* histogram = std::get_if<Histogram*>(&series.cell)) {
-        append_summary(out, family.name, series.labels, **histogram, family.unit);
-        continue;
-      }
-      append_series(out, family.name, "", series.labels);
-      if (const auto* counter = std::get_if<Counter*>(&series.cell)) append_number(out, (*counter)->value());
-      if (const auto* gauge = std::get_if<Gauge*>(&series.cell)) append_number(out, (*gauge)->value());
-      out += '\n';
+  for (const Family* family = families_.first(); family != nullptr;
+       family = GrowingList<Family>::next_of(*family)) {
+    const Series* const first = family->series.first();
+    if (first == nullptr) continue;
+    const bool histogram = std::holds_alternative<Histogram*>(first->cell);
+    const std::string_view type = histogram                                       ? "histogram"
+                                  : std::holds_alternative<Counter*>(first->cell) ? "counter"
+                                                                                  : "gauge";
+    append_header(out, family->name, "", family->help, type);
+    for (const Series* series = first; series != nullptr; series = GrowingList<Series>::next_of(*series)) {
+      write_series(out, *family, *series);
     }
-    if (!summary) continue;
-    append_header(out, family.name, "_max", family.help, "gauge");
-    for (const Series& series : family.series) {
-      append_series(out, family.name, "_max", series.labels);
-      append_scaled(out, std::get<Histogram*>(series.cell)->max(), family.unit);
+    if (!histogram) continue;
+    append_header(out, family->name, "_max", "The largest since the start: " + family->help, "gauge");
+    for (const Series* series = first; series != nullptr; series = GrowingList<Series>::next_of(*series)) {
+      append_series(out, family->name, "_max", series->labels);
+      append_scaled(out, std::get<Histogram*>(series->cell)->max(), family->unit);
       out += '\n';
     }
   }
 }
 
 std::uint64_t Registry::counter_total(std::string_view name) const {
-  const std::lock_guard lock(mutex_);
   std::uint64_t total = 0;
-  for (const Family& family : families_) {
-    if (family.name != name) continue;
-    for (const Series& series : family.series) {
-      if (const auto* counter = std::get_if<Counter*>(&series.cell)) total += (*counter)->value();
+  for (const Family* family = families_.first(); family != nullptr;
+       family = GrowingList<Family>::next_of(*family)) {
+    if (family->name != name) continue;
+    for (const Series* series = family->series.first(); series != nullptr;
+         series = GrowingList<Series>::next_of(*series)) {
+      if (const auto* counter = std::get_if<Counter*>(&series->cell)) total += (*counter)->value();
     }
   }
   return total;

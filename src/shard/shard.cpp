@@ -58,7 +58,7 @@ Shard::Shard(const ShardOptions& options, io::Loop& loop, io::Files& files, Mesh
       prng_(options.seed),
       env_{loop, files_, loop, loop, prng_},
       put_aside_(metrics.gauge("esc_put_aside_directories",
-                               "Directories of damaged groups beside those in use, when the node started")),
+                               "Directories of damaged groups beside those in use, when the node started.")),
       broker_(env_, log, metrics, options.broker, *this) {
   outbox_.reserve(1024);
 }

@@ -379,7 +379,8 @@ TEST(GroupMetrics, tell_the_lag_of_each_partition_in_events_and_seconds_until_it
   EXPECT_EQ(value("esc_consumer_group_lag_seconds"), 0);
   ASSERT_EQ(remove(world), ErrorCode::none);
   world.turn_for(11 * kSecond);
-  EXPECT_EQ(value("esc_consumer_group_lag_events"), -1) << "the group is gone";
+  EXPECT_EQ(value("esc_consumer_group_lag_events"), -99) << "the group is gone, its series is not shown";
+  EXPECT_EQ(value("esc_consumer_group_lag_seconds"), -99);
 }
 
 }  // namespace

@@ -29,25 +29,59 @@ TEST(Registry, dumps_families_once_with_every_cores_series) {
             "escd_connections{core=\"0\"} -2\n");
 }
 
-TEST(Registry, prints_a_histogram_as_summary_in_seconds) {
+TEST(Registry, prints_a_histogram_in_seconds_with_its_maximum) {
   Registry registry;
   Histogram& latency =
-      registry.scope().histogram("escd_ack_seconds", "Time to acknowledge.", Unit::nanoseconds_as_seconds);
+      registry.scope({{"core", "0"}})
+          .histogram("escd_ack_seconds", "Time to acknowledge.", Unit::nanoseconds_as_seconds);
   latency.record_many(200, 1000);
+  latency.record(3'000'000);
+  latency.record(100'000'000'000);
   std::string text;
   registry.write_prometheus(text);
-  EXPECT_EQ(text,
-            "# HELP escd_ack_seconds Time to acknowledge.\n"
-            "# TYPE escd_ack_seconds summary\n"
-            "escd_ack_seconds{quantile=\"0.5\"} 2e-07\n"
-            "escd_ack_seconds{quantile=\"0.9\"} 2e-07\n"
-            "escd_ack_seconds{quantile=\"0.99\"} 2e-07\n"
-            "escd_ack_seconds{quantile=\"0.999\"} 2e-07\n"
-            "escd_ack_seconds_sum 2e-04\n"
-            "escd_ack_seconds_count 1000\n"
-            "# HELP escd_ack_seconds_max Time to acknowledge.\n"
-            "# TYPE escd_ack_seconds_max gauge\n"
-            "escd_ack_seconds_max 2e-07\n");
+  const std::string begin =
+      "# HELP escd_ack_seconds Time to acknowledge.\n"
+      "# TYPE escd_ack_seconds histogram\n"
+      "escd_ack_seconds_bucket{core=\"0\",le=\"1e-05\"} 1000\n"
+      "escd_ack_seconds_bucket{core=\"0\",le=\"2.5e-05\"} 1000\n";
+  const std::string middle =
+      "escd_ack_seconds_bucket{core=\"0\",le=\"0.0025\"} 1000\n"
+      "escd_ack_seconds_bucket{core=\"0\",le=\"0.005\"} 1001\n";
+  const std::string end =
+      "escd_ack_seconds_bucket{core=\"0\",le=\"10\"} 1001\n"
+      "escd_ack_seconds_bucket{core=\"0\",le=\"+Inf\"} 1002\n"
+      "escd_ack_seconds_sum{core=\"0\"} 100.0032\n"
+      "escd_ack_seconds_count{core=\"0\"} 1002\n"
+      "# HELP escd_ack_seconds_max The largest since the start: Time to acknowledge.\n"
+      "# TYPE escd_ack_seconds_max gauge\n"
+      "escd_ack_seconds_max{core=\"0\"} 100\n";
+  EXPECT_TRUE(text.starts_with(begin)) << text;
+  EXPECT_NE(text.find(middle), std::string::npos) << text;
+  EXPECT_TRUE(text.ends_with(end)) << text;
+}
+
+TEST(Registry, prints_a_counter_of_nanoseconds_in_seconds) {
+  Registry registry;
+  registry.scope().counter("busy_seconds_total", "", {}, Unit::nanoseconds_as_seconds).add(1'500'000'000);
+  std::string text;
+  registry.write_prometheus(text);
+  EXPECT_TRUE(text.ends_with("\nbusy_seconds_total 1.5\n")) << text;
+}
+
+TEST(Registry, leaves_out_a_gauge_of_which_nothing_is_known) {
+  Registry registry;
+  Gauge& lag = registry.scope().gauge("lag", "How far behind.", {{"group", "a"}});
+  registry.scope().gauge("lag", "", {{"group", "b"}}).set(7);
+  const auto dump = [&] {
+    std::string text;
+    registry.write_prometheus(text);
+    return text;
+  };
+  const std::string header = "# HELP lag How far behind.\n# TYPE lag gauge\n";
+  lag.set_unknown();
+  EXPECT_EQ(dump(), header + "lag{group=\"b\"} 7\n");
+  lag.set(-1);
+  EXPECT_EQ(dump(), header + "lag{group=\"a\"} -1\nlag{group=\"b\"} 7\n");
 }
 
 TEST(Registry, escapes_label_values_and_help) {
@@ -108,6 +142,29 @@ TEST(Registry, may_be_dumped_while_a_core_counts) {
   core.join();
   EXPECT_EQ(counter.value(), 100'000u);
   EXPECT_EQ(histogram.count(), 100'000u);
+}
+
+TEST(Registry, may_be_dumped_while_a_core_registers) {
+  Registry registry;
+  Scope& scope = registry.scope();
+  std::thread core([&] {
+    for (int i = 0; i < 2'000; ++i) {
+      const std::string name = {'c', static_cast<char>('a' + i % 20)};
+      scope.counter(name, "", {{"topic", std::to_string(i)}}).add(7);
+    }
+  });
+  std::size_t before = 0;
+  for (int i = 0; i < 50; ++i) {
+    std::string text;
+    registry.write_prometheus(text);
+    EXPECT_GE(text.size(), before) << "a series that was there is gone";
+    before = text.size();
+  }
+  core.join();
+  std::string text;
+  registry.write_prometheus(text);
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 2'000 + 20 * 2);
+  EXPECT_EQ(registry.counter_total("cd"), 700u);
 }
 
 TEST(RegistryDeathTest, refuses_names_that_prometheus_would_not_parse) {

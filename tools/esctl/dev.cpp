@@ -71,6 +71,8 @@ Json nodes_json(const LocalCluster& cluster) {
         .set("running", process.has_value())
         .set("pid", process ? Json(process->pid) : Json());
     json.set("kafka", cluster.kafka_address(node)).set("data", cluster.data_path(node));
+    const auto metrics = cluster.metrics_url(node);
+    json.set("metrics", metrics ? Json(*metrics) : Json());
     nodes.push(json.set("log", cluster.log_path(node)));
   }
   return nodes;
@@ -78,12 +80,13 @@ Json nodes_json(const LocalCluster& cluster) {
 
 std::string nodes_text(const LocalCluster& cluster) {
   using enum Table::Align;
-  Table table({{"NODE", right}, {"STATE", left}, {"PID", right}, {"KAFKA", left}, {"LOG", left}});
+  Table table(
+      {{"NODE", right}, {"STATE", left}, {"PID", right}, {"KAFKA", left}, {"METRICS", left}, {"LOG", left}});
   for (std::uint32_t node = 1; node <= cluster.nodes(); ++node) {
     const auto process = cluster.process(node);
     table.add({std::to_string(node), process ? "running" : "stopped",
                process ? std::to_string(process->pid) : "", cluster.kafka_address(node),
-               cluster.log_path(node)});
+               cluster.metrics_url(node).value_or(""), cluster.log_path(node)});
   }
   return table.text();
 }

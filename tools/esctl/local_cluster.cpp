@@ -20,6 +20,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::uint16_t kPeerPortDistance = 10'000;
+constexpr std::uint16_t kAdminPortDistance = 9644 - 9092;
+constexpr std::string_view kAdminKey = "admin.listen=";
 
 Status write_file(const std::string& path, const std::string& text, mode_t mode = 0644) {
   {
@@ -130,6 +132,7 @@ std::string LocalCluster::node_config(std::uint32_t node) const {
       "# Written by esctl dev up, overwritten by the next one.\n"
       "data_dir = {}\nprofile = {}\ngroups = {}\n\n[node]\nid = {}\n\n[tuning]\ncores = 1\npin = \"off\"\n\n",
       toml_quoted(data_path(node)), toml_quoted(settings_.profile), groups(), node);
+  text += fmt::format("[admin]\nlisten = \"127.0.0.1:{}\"\n\n", admin_port(node));
   if (nodes() == 1) return text + fmt::format("[kafka]\nlisten = \"{}\"\n", kafka_address(1));
   text += fmt::format("[cluster]\nid = \"dev\"\nsecret_file = {}\nnodes = [\n",
                       toml_quoted(directory_ + "/secret"));
@@ -148,6 +151,19 @@ std::uint16_t LocalCluster::peer_port(std::uint32_t node) const {
   const bool high = settings_.kafka_port > 50'000;
   return static_cast<std::uint16_t>(high ? kafka_port(node) - kPeerPortDistance
                                          : kafka_port(node) + kPeerPortDistance);
+}
+
+std::uint16_t LocalCluster::admin_port(std::uint32_t node) const {
+  const bool high = settings_.kafka_port > 60'000;
+  return static_cast<std::uint16_t>(high ? kafka_port(node) - kAdminPortDistance
+                                         : kafka_port(node) + kAdminPortDistance);
+}
+
+std::optional<std::string> LocalCluster::metrics_url(std::uint32_t node) const {
+  const bool own =
+      std::ranges::any_of(settings_.sets, [](const std::string& set) { return set.starts_with(kAdminKey); });
+  if (own) return std::nullopt;
+  return fmt::format("http://127.0.0.1:{}/metrics", admin_port(node));
 }
 
 std::string LocalCluster::kafka_address(std::uint32_t node) const {
@@ -178,7 +194,12 @@ std::uint32_t LocalCluster::running() const {
 
 Status LocalCluster::check_ports(std::uint32_t node) const {
   const auto kafka = check_port_free(kafka_port(node), fmt::format("Kafka listener of node {}", node));
-  if (!kafka || nodes() == 1) return kafka;
+  if (!kafka) return kafka;
+  if (metrics_url(node)) {
+    const auto admin = check_port_free(admin_port(node), fmt::format("metrics of node {}", node));
+    if (!admin) return admin;
+  }
+  if (nodes() == 1) return {};
   return check_port_free(peer_port(node), fmt::format("peer listener of node {}", node));
 }
 

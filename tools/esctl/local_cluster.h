@@ -42,6 +42,10 @@ class LocalCluster {
   [[nodiscard]] std::uint32_t groups() const { return settings_.nodes; }
   [[nodiscard]] std::uint16_t kafka_port(std::uint32_t node) const;
   [[nodiscard]] std::uint16_t peer_port(std::uint32_t node) const;
+  // Node 1 of the default Kafka port, 9092, has 9644.
+  [[nodiscard]] std::uint16_t admin_port(std::uint32_t node) const;
+  // Where the node's /metrics is; unset when the settings say something of their own about it.
+  [[nodiscard]] std::optional<std::string> metrics_url(std::uint32_t node) const;
   [[nodiscard]] std::string kafka_address(std::uint32_t node) const;
   [[nodiscard]] std::vector<std::string> kafka_addresses() const;
   [[nodiscard]] std::string log_path(std::uint32_t node) const { return node_path(node, "escd.log"); }

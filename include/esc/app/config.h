@@ -68,6 +68,11 @@ struct KafkaConfig {
   std::optional<HostPort> advertise;  // what clients are told; unset = `listen` with the bound port
 };
 
+// [admin]: metrics and health over HTTP, for who operates the node.
+struct AdminConfig {
+  std::optional<HostPort> listen;  // unset = off. Read-only, without authentication
+};
+
 // [topics]: what a topic gets that was created without settings of its own.
 struct TopicDefaults {
   bool auto_create = true;  // on Metadata and Produce of an unknown topic
@@ -194,6 +199,7 @@ struct Config {
   NodeConfig node;
   ClusterConfig cluster;
   KafkaConfig kafka;
+  AdminConfig admin;
   TopicDefaults topics;
   TuningConfig tuning;
   LogConfig log;

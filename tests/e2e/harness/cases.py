@@ -18,7 +18,7 @@ from .server import Escd
 _TESTS = []
 MODULES = ("clients", "protocol_edges", "esctl", "groups", "startup", "damage", "disk_faults", "hostile", "chaos",
            "cluster", "partitions", "local_cluster", "members", "nodes", "producers", "dedup", "admin", "bit_rot",
-           "compaction")
+           "compaction", "ops")
 
 
 class Skip(Exception):

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import time
+import urllib.request
 
 from harness.cases import check, check_equal, eventually, test
 from harness.server import free_ports
@@ -25,7 +26,7 @@ class Dev:
 
     @staticmethod
     def _all_free(port, nodes):
-        for number in [port + n for n in range(nodes)] + [port + 10000 + n for n in range(nodes)]:
+        for number in [port + n for n in range(nodes)] + [port + 10000 + n for n in range(nodes)] + [port + 552 + n for n in range(nodes)]:
             with socket.socket() as probe:
                 try:
                     probe.bind(("127.0.0.1", number))
@@ -64,6 +65,9 @@ def dev_up_and_down_may_be_repeated(context):
     context.note(f"three nodes ready in {first['ready_ms']} ms")
     with RawClient(dev.port) as client:  # ready means ready: every node serves, every group commits
         check_equal(len(client.metadata(None)["brokers"]), 3, "brokers")
+    for node in first["nodes"]:
+        with urllib.request.urlopen(node["metrics"], timeout=5) as page:
+            check(b"\nesc_raft_leader{" in page.read(), f"{node['metrics']} shows no metrics")
     again = dev.up()
     check_equal((again["started"], [n["pid"] for n in again["nodes"]]), (0, [n["pid"] for n in first["nodes"]]), "again")
     kill(first["nodes"][1]["pid"])
@@ -81,7 +85,8 @@ def dev_up_and_down_may_be_repeated(context):
 @test(timeout=60)
 def one_node_is_a_cluster_too(context):
     dev = Dev(context, 1)
-    check_equal(len(dev.up("--nodes", "1")["nodes"]), 1, "nodes")
+    nodes = dev.up("--nodes", "1", "--set", "admin.listen=")["nodes"]
+    check_equal([node["metrics"] for node in nodes], [None], "nodes, whose metrics are switched off")
     with RawClient(dev.port) as client:
         client.create_topic("t")
         check_equal(client.produce("t", 0, batch_of([b"x"]))["error_code"], 0, "produce")
