@@ -294,7 +294,7 @@ Status Group::commit_replayed(Index index) {
 bool Group::is_deleted_or_to_come(PartitionId id) const {
   const auto same = [id](const auto& partition) { return partition->id() == id; };
   if (find(id) != nullptr || std::ranges::any_of(graveyard_, same)) return false;
-  if (id <= partition_max_) return true;
+  if (id <= partition_max_ || core_->last_index() == Index(0)) return true;
   for (std::uint64_t at = commit_sequence_; at < ring_.entry_back(); ++at) {
     const EntryRecord& record = ring_.entry(at);
     if (record.kind == logfmt::EntryKind::partition_create && record.partition_id == id) return true;
@@ -303,8 +303,8 @@ bool Group::is_deleted_or_to_come(PartitionId id) const {
 }
 
 // Who ended between the checkpoint that no longer names a deleted partition and the removal of its files, or
-// lost their removal with the power, still has them. What cannot be removed costs space only, until the next
-// start.
+// lost their removal with the power, still has them; who has nothing at all may have parts of a snapshot.
+// What cannot be removed costs space only, until the next start.
 void Group::remove_deleted_files() {
   const std::string parent = options_.data_directory + "/partitions";
   const auto directories = env_.files.list(parent);

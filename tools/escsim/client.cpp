@@ -69,6 +69,17 @@ KafkaLink* Client::leader_link(std::int32_t partition) {
   return nullptr;
 }
 
+bool Client::led_together(std::int32_t partition, std::int32_t other) const {
+  const auto one = leaders_.find(partition);
+  const auto two = leaders_.find(other);
+  return one != leaders_.end() && two != leaders_.end() && one->second == two->second;
+}
+
+std::int32_t Client::epoch_of(std::int32_t partition) const {
+  const auto found = epochs_.find(partition);
+  return found == epochs_.end() || !world_.scenario.wide_requests ? -1 : found->second;
+}
+
 void Client::call_metadata(std::int16_t version, KafkaLink::Answer answer) {
   const wire::MetadataRequest::Topic topics[] = {{.topic_id = {}, .name = topic_}};
   wire::MetadataRequest request;
@@ -87,6 +98,12 @@ void Client::ask_metadata() {
     const Decoded<wire::MetadataResponse> answer(*body, kMetadataVersion);
     if (!answer || answer->topics.size() != 1) return world_.model.fail(name_ + ": malformed metadata");
     for (const auto& partition : answer->topics[0].partitions) {
+      // A node that has not heard of the newest leader yet is not believed. A topic that is created again
+      // begins with any epoch.
+      auto& newest = epochs_.try_emplace(partition.partition_index, -1).first->second;
+      const bool old = partition.leader_epoch < newest && topic_ == kTopic;
+      if (old && world_.scenario.wide_requests) continue;
+      newest = partition.leader_epoch;
       if (partition.leader_id > 0) leaders_[partition.partition_index] = partition.leader_id;
     }
   });

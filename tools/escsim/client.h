@@ -8,10 +8,13 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "esc/base/prng.h"
+#include "esc/wire/api/fetch.h"
+#include "esc/wire/api/list_offsets.h"
 #include "esc/wire/error_code.h"
 #include "esc/wire/record_batch.h"
 #include "host.h"
@@ -40,6 +43,10 @@ class Client {
   virtual Nanos work(Nanos now) = 0;
   // The link to the partition's leader; null while nobody is known (metadata are being asked for).
   [[nodiscard]] KafkaLink* leader_link(std::int32_t partition);
+  // Whether they have the same leader, as far as is known.
+  [[nodiscard]] bool led_together(std::int32_t partition, std::int32_t other) const;
+  // In which the leader leads, as the newest metadata had it; -1: not to be told to anybody.
+  [[nodiscard]] std::int32_t epoch_of(std::int32_t partition) const;
   // What is known about the leader was wrong.
   void forget_leaders() { leaders_.clear(); }
   [[nodiscard]] bool stopping() const { return stopping_; }
@@ -63,6 +70,7 @@ class Client {
   std::map<std::int32_t, std::unique_ptr<KafkaLink>> links_;  // by node
   std::vector<std::unique_ptr<KafkaLink>> closing_;
   std::map<std::int32_t, std::int32_t> leaders_;  // partition -> node
+  std::map<std::int32_t, std::int32_t> epochs_;   // partition -> the newest that was told
   bool asking_ = false;
   Nanos ask_at_ = 0;
   bool stopping_ = false;
@@ -95,12 +103,20 @@ class Sender : public Client {
   };
   [[nodiscard]] Batch make_batch(std::uint64_t& next_number, const wire::BatchOptions& options);
   void send(std::int32_t partition, ByteView batch, KafkaLink::Answer answer);
+  // Several partitions of one leader in one request.
+  struct Part {
+    std::int32_t partition = 0;
+    Batch batch;
+  };
+  void send(std::span<const Part> parts, KafkaLink::Answer answer);
   // The partition's part of a Produce answer; nothing when it is malformed, which is a failure.
   struct Outcome {
     wire::ErrorCode code;
     std::int64_t base_offset;
   };
   [[nodiscard]] std::optional<Outcome> outcome(ByteView body);
+  // Of each part, in their order.
+  [[nodiscard]] std::optional<std::vector<Outcome>> outcomes(ByteView body, std::span<const Part> parts);
   void tell_acknowledged(std::int32_t partition, std::int64_t base_offset,
                          const std::vector<std::uint64_t>& numbers);
 
@@ -117,8 +133,9 @@ class Producer final : public Sender {
 
  private:
   Nanos work(Nanos now) override;
-  void send_batch(std::int32_t partition);
-  void on_answer(std::int32_t partition, const std::vector<std::uint64_t>& numbers, const ByteView* body);
+  void send_batches(std::int32_t partition);
+  void on_answer(std::span<const Part> parts, const ByteView* body);
+  void on_outcome(const Part& part, const Outcome& result);
 
   std::uint64_t next_number_;
   std::uint32_t in_flight_ = 0;
@@ -190,7 +207,8 @@ class EventProducer final : public Sender {
   Nanos next_send_ = 0;
 };
 
-// Reads every partition from the start, for ever; with `until_end` set, until it has seen the end once.
+// Reads every partition from the start, for ever, as clients do: all that a leader has in one request, within
+// limits of all sizes; now and then from somewhere else, for a while.
 class Consumer final : public Client {
  public:
   Consumer(World& world, std::uint32_t host_number, std::string name, Prng prng);
@@ -202,12 +220,38 @@ class Consumer final : public Client {
   [[nodiscard]] const std::vector<std::int64_t>& positions() const { return positions_; }
 
  private:
+  // One Fetch.
+  struct Wanted {
+    std::int32_t partition = 0;
+    std::int64_t offset = 0;
+    std::int32_t epoch = -1;
+  };
+  struct Question {
+    std::vector<Wanted> wanted;
+    std::vector<Wanted> passing;  // of the topic that comes and goes
+    bool passing_first = false;
+    bool elsewhere = false;
+    std::uint64_t round = 0;
+  };
   Nanos work(Nanos now) override;
-  void on_answer(std::int32_t partition, std::uint64_t round, const ByteView* body);
+  [[nodiscard]] Question choose(std::int32_t first);
+  void wander();
+  void ask(KafkaLink& link, Question question);
+  void on_answer(const Question& asked, const ByteView* body);
+  void take(const Question& asked, const Wanted& wanted, const wire::FetchResponse::Partition& result);
+  void take_passing(const Wanted& wanted, const wire::FetchResponse::Partition& result);
+  void judge(const Wanted& wanted, const wire::FetchResponse::Partition& result);
+  // Where the log begins, where it ends, or where a time is; `offset` is the time then.
+  void ask_offsets(KafkaLink& link, std::int32_t first);
+  void on_offsets(const std::vector<Wanted>& asked, const ByteView* body);
+  void judge_offset(const Wanted& asked, const wire::ListOffsetsResponse::Partition& result);
 
   std::vector<std::int64_t> positions_;
   std::vector<std::int64_t> watermarks_;  // -1: not told yet
-  std::uint64_t round_ = 0;               // answers to fetches before a rewind are ignored
+  std::vector<std::int64_t> reached_;     // the furthest of every round
+  std::vector<std::int64_t> elsewhere_;
+  std::int64_t wandering_ = 0;  // fetches from there
+  std::uint64_t round_ = 0;     // answers to fetches before a rewind are ignored
   bool asking_ = false;
   std::int32_t next_partition_ = 0;
   Nanos next_ = 0;

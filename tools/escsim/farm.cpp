@@ -223,6 +223,10 @@ bool parse_entry(const std::string& line, FarmOptions& farm) {
       farm.simulation.age = Age::sound;
     } else if (word == "steady") {
       farm.simulation.age = Age::steady;
+    } else if (word == "fixed") {
+      farm.simulation.age = Age::fixed;
+    } else if (word == "narrow") {
+      farm.simulation.age = Age::narrow;
     } else if (word.starts_with("nodes=") && word.size() == 7 && word[6] >= '1' && word[6] <= '5') {
       farm.simulation.nodes = static_cast<std::uint32_t>(word[6] - '0');
     } else {

@@ -36,6 +36,7 @@ void Faults::begin() {
   every(s.replace_every, &Faults::replace);
   every(s.rot_every, &Faults::rot);
   every(s.renew_every, &Faults::renew);
+  every(s.unreadable_every, &Faults::spoil);
 }
 
 void Faults::every(Nanos mean, Strike strike) {
@@ -300,6 +301,14 @@ void Faults::rot() {
   host->crash(sim::CrashKind::power);  // what is not stable could still turn into something older
   if (host->running()) return;         // as above
   host->rot();
+  later(prng_.between(100, 3000) * kMillisecond, &Faults::calm, *host);
+}
+
+// Likewise. The node runs: its readers meet it, or its next start.
+void Faults::spoil() {
+  Host* const host = victim();
+  if (host == nullptr || !whole()) return;
+  host->spoil();
   later(prng_.between(100, 3000) * kMillisecond, &Faults::calm, *host);
 }
 

@@ -56,6 +56,7 @@ class Faults {
   void replace();
   void renew();
   void rot();
+  void spoil();
   void resume(Host& host);
   void calm(Host& host);
   // Every node has all of its data, and all that counts is known to be in order.

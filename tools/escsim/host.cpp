@@ -1,6 +1,7 @@
 #include "host.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "esc/wire/record_batch.h"
 
@@ -98,7 +99,7 @@ shard::ShardOptions Host::shard_options(std::uint32_t core) {
   broker.topic_defaults = {-1, -1, static_cast<std::int64_t>(s.segment_bytes), 16 * 1024};
   broker.groups = s.groups;
   broker.request_pool_bytes = 1 * kMiB;
-  broker.response_pool_bytes = 1 * kMiB;
+  broker.response_pool_bytes = (s.wide_requests ? 9 : 1) * kMiB;  // for lookups by time, one or two
   broker.request_bytes_max = 256 * 1024;
   broker.connection_bytes_max = 256 * 1024;
   broker.fetch_bytes_max = 64 * 1024;
@@ -141,6 +142,8 @@ void Host::boot() {
   world_.trace.event(name_, "boots, number {}", boots_);
   world_.network.boot(number_);
   build();
+  // A start does not know what the process before it has met.
+  if (latent_ && latent_->armed) arm_unreadable();
   if (fuse_ > 0) files_.break_after(std::exchange(fuse_, 0));
   starting_ = true;
   for (auto& loop : loops_) loop->set_blocking(true);
@@ -186,7 +189,7 @@ void Host::after_step(std::uint32_t core) {
 }
 
 void Host::exit_process(const std::string& why) {
-  if (control_->starts_anew.load() && !rotten())
+  if (control_->starts_anew.load() && !rotten() && excused_.empty())
     world_.model.fail(fmt::format("{} finds damage where there is none: {}", name_, why));
   world_.trace.event(name_, "exits: {}", why);
   last_failure_ = why;
@@ -238,6 +241,7 @@ void Host::terminate() {
 void Host::pause(bool paused) {
   if (!running() || paused == paused_) return;
   paused_ = paused;
+  if (latent_) latent_->met = false;
   world_.trace.event(name_, "{}", paused ? "is stopped (SIGSTOP)" : "continues");
   for (auto& loop : loops_) loop->pause(paused);
 }
@@ -270,6 +274,7 @@ void Host::replace_disk() {
   incarnations_.clear();
   rotten_.clear();
   latent_.reset();
+  excused_.clear();
 }
 
 raft::Incarnation Host::incarnation(GroupId id) const {
@@ -281,6 +286,7 @@ void Host::heal() {
   files_.clear_faults();
   files_.set_capacity(UINT64_MAX);
   fuse_ = 0;
+  if (latent_ && latent_->unreadable) calm_unreadable();
   if (paused_) pause(false);
 }
 
@@ -365,6 +371,7 @@ void Host::observe_group(replica::Group& group) {
   const bool led_before = core.is_leader() && seen.led == core.term();
   observe_log(group);
   const Index commit = group.commit_index();
+  const raft::Configuration before = std::exchange(seen.members, core.configuration());
   if (commit == seen.commit) return;
   // Raft 5.4.2: what a leader commits by counting is of its own term.
   if (led_before && core.log().term_at(commit) != core.term()) {
@@ -372,6 +379,7 @@ void Host::observe_group(replica::Group& group) {
                                   name_, group.id().value(), core.term().value(), commit.value(),
                                   core.log().term_at(commit).value()));
   }
+  if (led_before) world_.model.counted(group.id(), commit, core.term(), node(), seen.members, before);
   if (commit < seen.commit)
     world_.model.fail(fmt::format("{}: the commit index of group {} went back", name_, group.id().value()));
   world_.trace.fold(number_, group.id().value(), commit.value());
@@ -440,6 +448,9 @@ void Host::observe_log(replica::Group& group) {
   promises_[group.id()] = {
       core.durable_hard_state(), core.durable_index(),
       core.durable_index() > log.snapshot_index() ? log.term_at(core.durable_index()) : Term(0)};
+  const Index durable = core.durable_index();
+  if (durable >= log.snapshot_index())
+    world_.model.durable(group.id(), node(), durable, log.term_at(durable));
   if (truncated) world_.moment(*this, Moment::truncated);
   if (!core.is_leader() || seen.led == core.term()) return;
   seen.led = core.term();

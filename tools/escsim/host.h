@@ -86,9 +86,11 @@ class Host {
   // checkpoint, in an incarnation file; or where only a reader meets it: in a sealed segment file. Only when
   // the node is off.
   void rot();
+  // A sealed segment file or the log cannot be read from now on. Only when the node runs.
+  void spoil();
   // A node has data that are damaged, and may not know it.
   [[nodiscard]] bool rotten() const { return !rotten_.empty() || latent_.has_value(); }
-  // What nobody has met in a segment file was only the disk's whim: it reads well again.
+  // What nobody has met in a file was only the disk's whim: it reads well again.
   void calm();
   void shift_wall(WallMs by) { host_clock_.wall_start_ms += by; }
   // The next boot dies in the middle of recovery.
@@ -140,6 +142,10 @@ class Host {
   [[nodiscard]] bool flip_in_log(const std::string& directory);
   [[nodiscard]] bool flip_in_file(const std::string& path);
   [[nodiscard]] bool flip_in_segment(GroupId id, const std::string& directory);
+  [[nodiscard]] std::vector<std::string> sealed_segments(const std::string& directory) const;
+  void calm_unreadable();
+  void arm_unreadable();
+  void judge_unreadable();
   void observe_partition(replica::Group& group, replica::Partition& partition);
   void take_down();
   void exit_process(const std::string& why);
@@ -174,6 +180,7 @@ class Host {
     NodeId leader;
     Term term;
     Term led;  // complete as the leader of this term
+    raft::Configuration members;
     View view;
     Index last;
     Term last_term;
@@ -196,8 +203,12 @@ class Host {
     std::uint64_t at = 0;
     std::uint8_t mask = 0;
     std::byte flipped{};
+    bool unreadable = false;  // in place of a flipped bit
+    bool armed = false;       // still so
+    bool met = false;         // it was asked for, seen half a second ago
   };
   std::optional<Latent> latent_;
+  std::map<GroupId, raft::Incarnation> excused_;  // may still put aside what could not be read for a while
   std::vector<std::byte> read_buffer_;
 };
 

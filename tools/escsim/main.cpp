@@ -83,6 +83,9 @@ int run(int argc, char** argv) {
   age("--plain", Age::plain, "Without ambushes, as the first regression seeds");
   age("--sound", Age::sound, "Without bit flips, as the seeds before those");
   age("--steady", Age::steady, "Without topics that come and go, as the seeds before those");
+  age("--fixed", Age::fixed,
+      "Without rules of segments that change, and sectors that cannot be read, as the seeds before those");
+  age("--narrow", Age::narrow, "Without requests for several partitions, as the seeds before those");
   app.add_flag("--once", options.farm.once, "Do not run every seed twice");
   app.add_flag("--keep-going", options.farm.keep_going, "Do not stop at the first failing seed");
   app.add_flag("--logs", options.logs, "With --seed: the nodes' own log lines on standard error");

@@ -43,6 +43,33 @@ void Model::committed_entry(GroupId group, Index index, Term term, NodeId node, 
   }
 }
 
+void Model::durable(GroupId group, NodeId node, Index index, Term term) {
+  Index& known = durable_[{group, node}][term];
+  known = std::max(known, index);
+}
+
+// What was durable once counts: who voted for a later leader had told it of the entry, so nobody drops it.
+void Model::counted(GroupId group, Index index, Term term, NodeId leader, const raft::Configuration& now,
+                    const raft::Configuration& before) {
+  const auto has = [&](NodeId voter) {
+    const auto terms = durable_.find({group, voter});
+    if (terms == durable_.end()) return false;
+    const auto known = terms->second.find(term);
+    return known != terms->second.end() && known->second >= index;
+  };
+  const auto enough = [&](const raft::Configuration& members) {
+    return static_cast<std::size_t>(std::ranges::count_if(members.voters, has)) >= members.majority();
+  };
+  if (enough(now) || enough(before)) return;
+  fail(fmt::format("node {} commits entry {} of group {} in term {}, which no majority of the voters has",
+                   leader.value(), index.value(), group.value(), term.value()));
+}
+
+std::uint64_t Model::committed_end(GroupId group) const {
+  const auto found = entries_.find(group);
+  return found == entries_.end() ? 0 : found->second.size();
+}
+
 bool Model::read_numbers(const wire::BatchView& batch, std::vector<std::uint64_t>& numbers) {
   wire::RecordIterator records(batch.payload(), batch.record_count());
   while (const auto record = records.next()) {
@@ -73,7 +100,7 @@ void Model::add(std::int32_t partition, const wire::BatchView& batch, const std:
         "to {} was committed there",
         partition, base, who, batch.last_offset(), checksum, known->second.checksum, known->second.last));
   }
-  Batch fresh{batch.last_offset(), checksum, {}};
+  Batch fresh{batch.last_offset(), checksum, batch.max_timestamp(), {}};
   if (!batch.crc_valid() || !read_numbers(batch, fresh.numbers)) {
     return fail(fmt::format("partition {} offset {}: {} shows a damaged batch", partition, base, who));
   }
@@ -129,6 +156,14 @@ void Model::acknowledged_event(std::int32_t partition, std::uint64_t number) {
                             number, partition));
   }
   acknowledged_.emplace(number, found->second);
+}
+
+std::int64_t Model::first_at(std::int32_t partition, WallMs time) const {
+  const auto known = partitions_.find(partition);
+  if (known == partitions_.end()) return -1;
+  const auto found =
+      std::ranges::find_if(known->second, [time](const auto& entry) { return entry.second.time >= time; });
+  return found == known->second.end() ? -1 : found->first;
 }
 
 std::int64_t Model::end(std::int32_t partition) const {

@@ -12,6 +12,7 @@
 
 #include "esc/base/bytes.h"
 #include "esc/base/ids.h"
+#include "esc/raft/configuration.h"
 #include "esc/raft/term_runs.h"
 #include "esc/replica/partition.h"
 #include "esc/wire/record_batch.h"
@@ -33,6 +34,14 @@ class Model {
   void complete(GroupId group, Term term, NodeId node, const raft::TermRuns& log);
   // Entry `index` is committed with this term, says `node` in its term `now`.
   void committed_entry(GroupId group, Index index, Term term, NodeId node, Term now);
+  // Of entries of this term: everything up to there is durable at the node, says its core.
+  void durable(GroupId group, NodeId node, Index index, Term term);
+  // Raft 5.3: what a leader commits by counting, in its own term, a majority of the voters has made durable;
+  // of those now, or of those before the change that was made in the same turn.
+  void counted(GroupId group, Index index, Term term, NodeId leader, const raft::Configuration& now,
+               const raft::Configuration& before);
+  // Entries of the group that anybody has shown committed.
+  [[nodiscard]] std::uint64_t committed_end(GroupId group) const;
   // A committed batch, as it is stored and served.
   void committed_batch(std::int32_t partition, const wire::BatchView& batch, const std::string& who);
 
@@ -75,6 +84,8 @@ class Model {
   [[nodiscard]] const std::string& failure() const { return failure_; }
   [[nodiscard]] std::uint64_t acknowledgements() const { return acknowledgements_; }
   [[nodiscard]] std::uint64_t committed_records() const { return places_.size(); }
+  // Of the first committed record that is not older; -1: there is none. All records of a batch have one time.
+  [[nodiscard]] std::int64_t first_at(std::int32_t partition, WallMs time) const;
   // One past the newest known committed offset.
   [[nodiscard]] std::int64_t end(std::int32_t partition) const;
   [[nodiscard]] const auto& leaders() const { return leaders_; }
@@ -84,6 +95,7 @@ class Model {
   struct Batch {
     std::int64_t last = 0;
     std::uint32_t checksum = 0;  // of the whole batch as stored
+    WallMs time = 0;
     std::vector<std::uint64_t> numbers;
   };
   using Batches = std::map<std::int64_t, Batch>;
@@ -104,6 +116,7 @@ class Model {
   };
   std::map<std::pair<GroupId, Term>, std::pair<NodeId, std::uint64_t>> leaders_;
   std::map<GroupId, std::vector<Entry>> entries_;  // by index
+  std::map<std::pair<GroupId, NodeId>, std::map<Term, Index>> durable_;
   std::map<std::int32_t, Batches> partitions_;
   std::map<replica::TopicId, std::int32_t> passing_;  // the number of the topic's first partition
   std::map<PartitionId, replica::TopicId> owners_of_ids_;

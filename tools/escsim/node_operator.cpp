@@ -36,6 +36,7 @@ Nanos NodeOperator::work(Nanos now) {
 
 void NodeOperator::ask(std::int8_t action, std::uint32_t node) {
   asking_ = true;
+  committed_ = world_.model.committed_end(GroupId(0));
   const std::string address = sim::address_of(node);
   wire::AlterNodesRequest request;
   request.action = action;
@@ -59,6 +60,9 @@ void NodeOperator::answered(std::int8_t action, std::uint32_t node, wire::ErrorC
   if (!adds && known_) doubtful_.erase(node);
   world_.trace.event(name_, "{} node {}: {}", adds ? "adds" : "removes", node, wire::to_string(code));
   if (code == wire::ErrorCode::none) {
+    // Also what is as it was asked for is committed once more.
+    if (world_.model.committed_end(GroupId(0)) <= committed_)
+      world_.model.fail(name_ + ": a change is answered, and nothing was committed since it was asked for");
     if (adds) {
       out_.erase(node);
       // What was answered holds: it need not be asked for again.

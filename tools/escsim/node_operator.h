@@ -24,6 +24,7 @@ class NodeOperator final : public Client {
   std::set<std::uint32_t> out_;       // to be added again: of three nodes one at a time, of five two
   std::set<std::uint32_t> touched_;   // perhaps out
   std::set<std::uint32_t> doubtful_;  // the answer to a removal is not there: it may come true at any time
+  std::uint64_t committed_ = 0;       // of group 0, when the last question was asked
   bool known_ = false;                // of the removal that is asked for: none before is doubtful
 };
 

@@ -11,7 +11,7 @@ constexpr std::array kPlants = std::to_array<Plant>({
      [](shard::ShardOptions& options) { options.group.plant = raft::Plant::vote_before_durable; }},
     {"ack_before_durable", "received entries count as durable at once", 200,
      [](shard::ShardOptions& options) { options.group.plant = raft::Plant::ack_before_durable; }},
-    {"stale_mark_counted", "completions from before a truncation are counted", 150,
+    {"stale_mark_counted", "completions from before a truncation are counted", 400,
      [](shard::ShardOptions& options) { options.group.plant = raft::Plant::stale_mark_counted; }},
     {"old_term_commit", "entries of earlier terms are committed by counting", 300,
      [](shard::ShardOptions& options) { options.group.plant = raft::Plant::old_term_commit; }},
@@ -24,7 +24,7 @@ constexpr std::array kPlants = std::to_array<Plant>({
     {"progress_outlives_disk", "what a replaced disk had acknowledged still counts", 60,
      [](shard::ShardOptions& options) { options.group.plant = raft::Plant::progress_outlives_disk; },
      "not every node is a voter as it is now"},
-    {"learner_counted", "learners count for commits", 0,
+    {"learner_counted", "learners count for commits", 60,
      [](shard::ShardOptions& options) { options.group.plant = raft::Plant::learner_counted; }},
     {"incarnation_ignored", "answers count whoever has the node's disk now", 1200,
      [](shard::ShardOptions& options) { options.group.replica_plant = replica::Plant::incarnation_ignored; }},
@@ -50,7 +50,7 @@ constexpr std::array kPlants = std::to_array<Plant>({
      [](shard::ShardOptions& options) {
        options.group.replica_plant = replica::Plant::replay_applies_uncommitted;
      }},
-    {"checkpoint_past_durable", "the checkpoint covers what the own log does not have", 500,
+    {"checkpoint_past_durable", "the checkpoint covers what the own log does not have", 900,
      [](shard::ShardOptions& options) {
        options.group.replica_plant = replica::Plant::checkpoint_past_durable;
      },
@@ -69,7 +69,7 @@ constexpr std::array kPlants = std::to_array<Plant>({
      [](shard::ShardOptions& options) {
        options.group.replica_plant = replica::Plant::producers_not_in_checkpoint;
      }},
-    {"duplicate_without_commit", "a repeated batch is acknowledged before its original is committed", 60,
+    {"duplicate_without_commit", "a repeated batch is acknowledged before its original is committed", 250,
      [](shard::ShardOptions& options) {
        options.group.replica_plant = replica::Plant::duplicate_without_commit;
      }},
@@ -102,12 +102,13 @@ constexpr std::array kPlants = std::to_array<Plant>({
      [](shard::ShardOptions& options) { options.broker.plant = broker::Plant::produce_without_commit; }},
     {"groups_not_saved", "consumer groups are left out of checkpoints", 60,
      [](shard::ShardOptions& options) { options.broker.plant = broker::Plant::groups_not_saved; }},
-    {"nodes_changed_early", "an operator is answered when a change of the nodes is proposed", 0,
-     [](shard::ShardOptions& options) { options.broker.plant = broker::Plant::nodes_changed_early; },
-     "not every node is a voter as it is now"},
+    {"nodes_changed_early", "an operator is answered when a change of the nodes is proposed", 60,
+     [](shard::ShardOptions& options) { options.broker.plant = broker::Plant::nodes_changed_early; }},
     {"deleted_partitions_stay", "groups do not follow the deletion of a topic", 60,
      [](shard::ShardOptions& options) { options.broker.plant = broker::Plant::deleted_partitions_stay; },
      "of a deleted topic are still there"},
+    {"fetch_parts_overlap", "one partition's records are read over the end of another's", 30,
+     [](shard::ShardOptions& options) { options.broker.plant = broker::Plant::fetch_parts_overlap; }},
     {"sync_before_commit", "an assignment is handed out before it is committed", 150,
      [](shard::ShardOptions& options) {
        options.broker.groups_options.plant = coord::Plant::sync_before_commit;

@@ -1,5 +1,7 @@
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "client.h"
 #include "esc/wire/api/produce.h"
 #include "esc/wire/record_batch.h"
@@ -24,7 +26,7 @@ Nanos Producer::work(Nanos now) {
   const auto partition =
       static_cast<std::int32_t>(prng_.below(static_cast<std::uint64_t>(world_.scenario.partitions)));
   next_send_ = now + prng_.between(0, world_.scenario.think_max);
-  if (leader_link(partition) != nullptr) send_batch(partition);
+  if (leader_link(partition) != nullptr) send_batches(partition);
   return next_send_;
 }
 
@@ -57,6 +59,32 @@ void Sender::send(std::int32_t partition, ByteView batch, KafkaLink::Answer answ
   leader_link(partition)->call(request, kVersion, kCallTimeout, std::move(answer));
 }
 
+void Sender::send(std::span<const Part> parts, KafkaLink::Answer answer) {
+  std::vector<wire::ProduceRequest::Partition> partitions;
+  for (const Part& part : parts)
+    partitions.push_back({.index = part.partition, .records = wire::NullableBytes(part.batch.bytes)});
+  const wire::ProduceRequest::Topic topics[] = {{.name = topic_, .partition_data = partitions}};
+  wire::ProduceRequest request;
+  request.acks = kAllReplicas;
+  request.timeout_ms = 1000;
+  request.topic_data = topics;
+  leader_link(parts.front().partition)->call(request, kVersion, kCallTimeout, std::move(answer));
+}
+
+std::optional<std::vector<Sender::Outcome>> Sender::outcomes(ByteView body, std::span<const Part> parts) {
+  const Decoded<wire::ProduceResponse> answer(body, kVersion);
+  const auto results = answer && answer->responses.size() == 1
+                           ? answer->responses[0].partition_responses
+                           : wire::Array<wire::ProduceResponse::Partition>{};
+  if (!std::ranges::equal(parts, results, {}, &Part::partition, &wire::ProduceResponse::Partition::index)) {
+    world_.model.fail(name_ + ": malformed Produce answer");
+    return std::nullopt;
+  }
+  std::vector<Outcome> out;
+  for (const auto& result : results) out.push_back({result.error_code, result.base_offset});
+  return out;
+}
+
 std::optional<Sender::Outcome> Sender::outcome(ByteView body) {
   const Decoded<wire::ProduceResponse> answer(body, kVersion);
   if (!answer || answer->responses.size() != 1 || answer->responses[0].partition_responses.size() != 1) {
@@ -76,29 +104,36 @@ void Sender::tell_acknowledged(std::int32_t partition, std::int64_t base_offset,
     world_.model.acknowledged(partition, base_offset + static_cast<std::int64_t>(i), numbers[i]);
 }
 
-void Producer::send_batch(std::int32_t partition) {
-  Batch batch = make_batch(next_number_, {});
+void Producer::send_batches(std::int32_t partition) {
+  std::vector<Part> parts;
+  parts.push_back({partition, make_batch(next_number_, {})});
+  const bool more = world_.scenario.wide_requests && prng_.chance(1, 2);
+  for (std::int32_t other = 0; more && other < world_.scenario.partitions; ++other) {
+    if (other != partition && led_together(partition, other) && prng_.chance(1, 2))
+      parts.push_back({other, make_batch(next_number_, {})});
+  }
   ++in_flight_;
-  send(partition, batch.bytes, [this, partition, numbers = std::move(batch.numbers)](const ByteView* body) {
-    on_answer(partition, numbers, body);
-  });
+  send(parts, [this, parts](const ByteView* body) { on_answer(parts, body); });
 }
 
 // Anything but a plain yes leaves it open what became of the records.
-void Producer::on_answer(std::int32_t partition, const std::vector<std::uint64_t>& numbers,
-                         const ByteView* body) {
+void Producer::on_answer(std::span<const Part> parts, const ByteView* body) {
   --in_flight_;
-  const auto result = body == nullptr ? std::nullopt : outcome(*body);
-  if (!result) return;
-  if (result->code != wire::ErrorCode::none) {
-    world_.trace.event(name_, "partition {}: records {}.. refused: {}", partition, numbers.front(),
-                       wire::to_string(result->code));
+  const auto results = body == nullptr ? std::nullopt : outcomes(*body, parts);
+  if (!results) return;
+  for (std::size_t i = 0; i < parts.size(); ++i) on_outcome(parts[i], (*results)[i]);
+}
+
+void Producer::on_outcome(const Part& part, const Outcome& result) {
+  if (result.code != wire::ErrorCode::none) {
+    world_.trace.event(name_, "partition {}: records {}.. refused: {}", part.partition,
+                       part.batch.numbers.front(), wire::to_string(result.code));
     forget_leaders();
     next_send_ = loop_->now() + kErrorPause;
     return;
   }
-  acknowledged_ += numbers.size();
-  tell_acknowledged(partition, result->base_offset, numbers);
+  acknowledged_ += part.batch.numbers.size();
+  tell_acknowledged(part.partition, result.base_offset, part.batch.numbers);
 }
 
 }  // namespace esc::escsim

@@ -1,5 +1,7 @@
 // Bits that flip in a host's files while it is off, and what is demanded of the node afterwards.
 #include <algorithm>
+#include <cerrno>
+#include <utility>
 
 #include "esc/wal/dump.h"
 #include "esc/wire/record_batch.h"
@@ -58,10 +60,11 @@ bool Host::flip_in_file(const std::string& path) {
   return true;
 }
 
-bool Host::flip_in_segment(GroupId id, const std::string& directory) {
+// Of all partitions below this directory.
+std::vector<std::string> Host::sealed_segments(const std::string& directory) const {
   std::vector<io::DirectoryEntry> partitions;
   std::vector<std::string> sealed;
-  if (files_.list(directory, partitions) != 0) return false;
+  if (files_.list(directory, partitions) != 0) return sealed;
   for (const io::DirectoryEntry& partition : partitions) {
     const std::string parent = directory + "/" + partition.name;
     std::vector<io::DirectoryEntry> entries;
@@ -70,6 +73,11 @@ bool Host::flip_in_segment(GroupId id, const std::string& directory) {
                   [](const auto& entry) { return !entry.name.ends_with(".log") || entry.bytes == 0; });
     for (std::size_t i = 0; i + 1 < entries.size(); ++i) sealed.push_back(parent + "/" + entries[i].name);
   }
+  return sealed;
+}
+
+bool Host::flip_in_segment(GroupId id, const std::string& directory) {
+  const std::vector<std::string> sealed = sealed_segments(directory);
   if (sealed.empty()) return false;
   const std::string& path = sealed[prng_.below(sealed.size())];
   sim::SimFiles files(files_);
@@ -84,17 +92,62 @@ bool Host::flip_in_segment(GroupId id, const std::string& directory) {
     start += batch->bytes().size();
   if (at - start >= kLeaderEpochAt && at - start < kLeaderEpochAt + 4) at += 4;
   files_.corrupt(path, at, mask);
-  latent_ = Latent{id, incarnation(id), path, at, mask, (*bytes)[at] ^ std::byte{mask}};
+  latent_ = Latent{id, incarnation(id), path, at, mask, (*bytes)[at] ^ std::byte{mask}, false};
   world_.trace.event(name_, "a bit flips in {}, byte {}", path, at);
   return true;
 }
 
+void Host::spoil() {
+  if (starting_ || rotten()) return;
+  const GroupId id(static_cast<std::uint32_t>(prng_.below(world_.scenario.groups)));
+  const std::string directory = directory_of(number_) + "/group-" + std::to_string(id.value());
+  const std::vector<std::string> sealed = sealed_segments(directory + "/partitions");
+  const bool log = prng_.chance(1, 4);
+  if (!log && sealed.empty()) return;
+  const std::string path = log ? directory + "/wal" : sealed[prng_.below(sealed.size())];
+  latent_ = Latent{.group = id, .incarnation = incarnation(id), .path = path, .unreadable = true};
+  arm_unreadable();
+  world_.trace.event(name_, "{} cannot be read", path);
+}
+
+// Two kinds of errors that mean the same tell whether this process has met it.
+void Host::arm_unreadable() {
+  files_.clear_faults();
+  files_.inject({.kind = io::DiskOp::Kind::read, .path_part = latent_->path, .os_error = EIO, .count = 1});
+  files_.inject({.kind = io::DiskOp::Kind::read, .path_part = latent_->path, .os_error = ENODATA});
+  latent_->armed = true;
+  latent_->met = false;
+}
+
+// The disk reads again. Who has met it before may still put his data aside, when the others can spare him.
+void Host::calm_unreadable() {
+  files_.clear_faults();
+  world_.trace.event(name_, "{} can be read again", latent_->path);
+  excused_[latent_->group] = latent_->incarnation;
+  latent_.reset();
+}
+
+// Nobody has reported it. Who has met it a while ago should have.
+void Host::judge_unreadable() {
+  const bool met = files_.fault_for(io::DiskOp::Kind::read, latent_->path) == ENODATA;
+  if (!met) return calm_unreadable();
+  if (paused_ || !std::exchange(latent_->met, true)) return;
+  world_.model.fail(fmt::format("{}: {} could not be read, and nobody took notice", name_, latent_->path));
+}
+
 // A replay may have written the bytes anew, retention may have removed them.
 void Host::calm() {
-  if (!latent_ || !running() || starting_) return;
+  if (!latent_) return;
+  // A start that fails for it is tried again when it can be read.
+  if (latent_->unreadable && !running()) {
+    latent_->armed = false;
+    return files_.clear_faults();
+  }
+  if (!running() || starting_) return;
   const replica::Group* const owner = group(latent_->group);
   if (owner == nullptr || owner->incarnation() != latent_->incarnation || owner->stats().damage_found > 0)
     return;
+  if (latent_->unreadable) return judge_unreadable();
   sim::SimFiles files(files_);
   const auto bytes = io::read_whole_file(files, latent_->path, kFileBytesMax);
   if (bytes && latent_->at < bytes->size() && (*bytes)[latent_->at] == latent_->flipped)
@@ -125,7 +178,15 @@ void Host::check_repair(const replica::Group& group) {
   if (latent_ && latent_->group == group.id() && latent_->incarnation != group.incarnation()) {
     world_.trace.event(name_, "group {} has put its data aside, found by a reader", group.id().value());
     promises_.erase(group.id());
+    if (latent_->unreadable) files_.clear_faults();
     latent_.reset();
+    return;
+  }
+  const auto excused = excused_.find(group.id());
+  if (excused != excused_.end() && excused->second != group.incarnation()) {
+    promises_.erase(group.id());
+    excused_.erase(excused);
+    rotten_.erase(group.id());  // a bit flipped since: put aside with the rest
     return;
   }
   if (rotten == rotten_.end()) {

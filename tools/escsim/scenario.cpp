@@ -95,6 +95,11 @@ Nanos choose_renewals(const Scenario& s, Prng prng) {
   return s.nodes_change && prng.chance(1, 2) ? prng.between(100, 800) * kMillisecond : 0;
 }
 
+// As bit flips: what cannot be read is as good as lost.
+Nanos choose_unreadable(const Scenario& s, Prng prng) {
+  return s.nodes < 3 || s.nodes_change || prng.chance(2, 3) ? 0 : prng.between(300, 2500) * kMillisecond;
+}
+
 // A third of the seeds have a consumer group, so that the others stay as dense as they were.
 std::uint32_t choose_members(Prng prng) {
   return prng.chance(1, 3) ? static_cast<std::uint32_t>(prng.between(2, 4)) : 0;
@@ -164,6 +169,13 @@ Scenario make_scenario(std::uint64_t seed, std::uint32_t nodes, Age age) {
   s.topic_changes = Prng(seed).fork(15).chance(1, 4);
   s.renew_every = choose_renewals(s, Prng(seed).fork(16));
   s.lag_watcher = s.group_members > 0 && Prng(seed).fork(20).chance(1, 2);
+  if (age == Age::fixed) return s;
+  s.unreadable_every = choose_unreadable(s, Prng(seed).fork(21));
+  s.rule_changes = Prng(seed).fork(22).chance(1, 3);
+  // Small segments under producers that never rest: who needs a snapshot would not catch up in time.
+  if (s.rule_changes) s.think_max = std::max(s.think_max, 2 * s.producers * kSecond / kBatchesPerSecond);
+  if (age == Age::narrow) return s;
+  s.wide_requests = true;
   return s;
 }
 
@@ -178,7 +190,8 @@ std::string Scenario::describe() const {
       "disk_max={}us gap=1/{} drift={}ppm "
       "chaos={}ms | every ms: crash={} power={} stop={} pause={} partition={} reset={} stall={} eio={} "
       "full={} "
-      "rot={} wall={} fuse={} replace={} down_max={} ambush=1/{}:{}ms operator={} renew={} topics={}",
+      "rot={} wall={} fuse={} replace={} down_max={} ambush=1/{}:{}ms operator={} renew={} topics={} "
+      "rules={} unreadable={} wide={}",
       nodes, cores, groups, partitions, producers, idempotent_producers, event_producers, group_members,
       lag_watcher, frame_bytes_max, wal_segment_bytes, wal_depth, segment_bytes, ms(checkpoint_interval),
       checkpoint_bytes, retain_bytes, ms(rebalance_after), batch_events_max, ms(batch_delay),
@@ -186,7 +199,8 @@ std::string Scenario::describe() const {
       loop.disk.max / kMicrosecond, loop.gap_one_in, drift_ppm_max, ms(chaos_time), ms(crash_every),
       ms(power_every), ms(stop_every), ms(pause_every), ms(partition_every), ms(reset_every), ms(stall_every),
       ms(eio_every), ms(full_every), ms(rot_every), ms(wall_every), ms(fuse_every), ms(replace_every),
-      down_max, ambush_one_in, ms(ambush_delay_max), nodes_change, ms(renew_every), topic_changes);
+      down_max, ambush_one_in, ms(ambush_delay_max), nodes_change, ms(renew_every), topic_changes,
+      rule_changes, ms(unreadable_every), wide_requests);
 }
 
 }  // namespace esc::escsim

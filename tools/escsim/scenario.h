@@ -44,6 +44,7 @@ struct Scenario {
   std::uint32_t batch_records_max = 4;
   std::uint32_t record_bytes_max = 600;
   Nanos think_max = 25 * kMillisecond;
+  bool wide_requests = false;  // for several partitions and topics, with epochs and limits of all sizes
 
   sim::NetworkOptions network{};
   sim::SimLoopOptions loop{};
@@ -67,6 +68,8 @@ struct Scenario {
   bool nodes_change = false;   // an operator removes and adds nodes
   Nanos renew_every = 0;       // a node that is out of the cluster gets a blank disk
   bool topic_changes = false;  // a second topic is deleted and created again
+  bool rule_changes = false;   // of where the topic's segments end
+  Nanos unreadable_every = 0;  // sectors of a minority that cannot be read
   std::uint32_t down_max = 1;  // nodes down or cut off by faults at a time
 
   // Faults that wait for the worst moment: one in so many elections, truncations and stalls is followed by
@@ -81,7 +84,9 @@ struct Scenario {
 enum class Age : std::uint8_t {
   plain,   // without ambushes, lost disks, groups, idempotence, events, and all below
   sound,   // without bit flips, an operator, bounded work, and all below
-  steady,  // without topics that come and go
+  steady,  // without topics that come and go, and all below
+  fixed,   // without rules of segments that change, sectors that cannot be read, and all below
+  narrow,  // without requests for several partitions
   newest,
 };
 

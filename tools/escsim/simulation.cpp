@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "client.h"
+#include "configurer.h"
 #include "faults.h"
 #include "group_member.h"
 #include "host.h"
@@ -71,6 +72,7 @@ class Simulation {
   std::unique_ptr<LagWatcher> watcher_;
   std::unique_ptr<NodeOperator> operator_;  // may be null
   std::unique_ptr<Tenant> tenant_;          // likewise
+  std::unique_ptr<Configurer> configurer_;  // likewise
   Phase phase_ = Phase::chaos;
   Nanos phase_end_ = 0;
   std::vector<std::uint64_t> acknowledged_at_heal_;
@@ -135,6 +137,8 @@ Simulation::Simulation(const SimulationOptions& options)
   ++host;
   if (scenario_.topic_changes)
     tenant_ = std::make_unique<Tenant>(world_, host, "tenant", prng_.fork(host), 900'000'000ull);
+  if (++host; scenario_.rule_changes)
+    configurer_ = std::make_unique<Configurer>(world_, host, "configurer", prng_.fork(host));
 }
 
 void Simulation::enter(Phase phase, Nanos limit) {
@@ -168,6 +172,7 @@ bool Simulation::phase_complete() {
       if (!admin_.quiet() || !unhealthy().empty()) return false;
       if (operator_ != nullptr && !operator_->quiet()) return false;
       if (tenant_ != nullptr && tenant_->changes() <= changes_at_heal_) return false;
+      if (configurer_ != nullptr && !configurer_->quiet()) return false;
       for (std::size_t i = 0; i < producers_.size(); ++i)
         if (producers_[i]->acknowledged() <= acknowledged_at_heal_[i]) return false;
       return members_.empty() || commits() > commits_at_heal_;
@@ -191,6 +196,7 @@ void Simulation::advance() {
     case Phase::chaos:
       faults_.heal();
       if (operator_ != nullptr) operator_->stop();
+      if (configurer_ != nullptr) configurer_->stop();
       for (const auto& producer : producers_) acknowledged_at_heal_.push_back(producer->acknowledged());
       commits_at_heal_ = commits();
       if (tenant_ != nullptr) changes_at_heal_ = tenant_->changes();
@@ -254,6 +260,10 @@ std::string Simulation::converged() const {
             twin->log_start_offset() != partition->log_start_offset())
           return fmt::format("group {}: partition {} differs at {}", id, partition->identity().index,
                              host->name());
+        if (configurer_ != nullptr && !configurer_->holds(*partition))
+          return fmt::format("group {}: segments of partition {} end by other rules at {}: {} bytes, {} ms",
+                             id, partition->identity().index, host->name(), partition->log().rolling().bytes,
+                             partition->log().rolling().ms);
       }
     }
   }
@@ -286,6 +296,7 @@ SimulationReport Simulation::run() {
   for (const auto& member : members_) member->start();
   if (operator_ != nullptr) operator_->start();
   if (tenant_ != nullptr) tenant_->start();
+  if (configurer_ != nullptr) configurer_->start();
   if (watcher_ != nullptr) watcher_->start();
   faults_.begin();
   tick();

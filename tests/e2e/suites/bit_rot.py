@@ -5,11 +5,13 @@ import os
 import random
 import struct
 import time
+import urllib.request
 from pathlib import Path
 
 from harness.cases import check, check_equal, eventually, test
 from harness.cluster import TUNING, Cluster, Load
 from harness.records import batch_of, read_batches
+from harness.server import free_ports
 from suites.members import log_ends, taken_in
 
 BLOCK = 4096
@@ -102,7 +104,8 @@ def a_node_with_flipped_bits_puts_them_aside_and_learns_from_the_others(context)
     context.note(f"seed {seed}")
     cluster = Cluster(context, tuning=OFTEN)
     apart, command = cluster[3], cluster[3].command
-    apart.command = lambda *args: command("--wal", apart.data_dir + "-wal", *args)
+    admin, = free_ports(1)
+    apart.command = lambda *args: command("--wal", apart.data_dir + "-wal", "--admin", f"127.0.0.1:{admin}", *args)
     cluster.start()
     load = Load(cluster)
     load.wait_progress()
@@ -117,6 +120,8 @@ def a_node_with_flipped_bits_puts_them_aside_and_learns_from_the_others(context)
         load.wait_progress(what="acknowledgements by the other two")
         node.spawn()
         starts_anew(cluster, node, group, what)
+        if node is apart:  # a process that starts anew has its admin port again
+            check_equal(urllib.request.urlopen(f"http://127.0.0.1:{admin}/livez", timeout=5).status, 200, "/livez")
     load.finish()
 
 
