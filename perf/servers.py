@@ -39,6 +39,12 @@ def stolen_and_all_ticks():
     return fields[7], sum(fields)
 
 
+def steal_percent(ticks):
+    """Of the CPUs, since `ticks` were read."""
+    stolen, every = (now - was for now, was in zip(stolen_and_all_ticks(), ticks))
+    return 100 * stolen / max(every, 1)
+
+
 class Server:
     """One escd on a free port with a directory of its own; `cluster` is the text of its [cluster] table."""
 
@@ -119,6 +125,9 @@ class Servers:
 
     def cpu_seconds(self):
         return [node.cpu_seconds() for node in self.nodes]
+
+    def rss_mb_of_largest(self):
+        return max(node.rss_mb() for node in self.nodes)
 
     def idle_cores(self, seconds):
         """Of a core, what the busiest node takes when nobody asks it for anything."""

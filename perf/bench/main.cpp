@@ -46,6 +46,11 @@ void add_measuring(CLI::App& app, Options& o) {
          "Measure the floors (a 16 KiB dsync write here, a loopback round trip) and this device's counters. "
          "Use the file system of the server's data")
       ->check(CLI::ExistingDirectory);
+  app.add_option(
+         "--floor-nodes", o.floor_nodes,
+         "Measure also the writes of an open loop (--rate) into bare logs, without a server: of 1 node, or "
+         "3 on this disk, of which 2 must have them")
+      ->check(CLI::Range(1u, 5u));
   app.add_option("--server-pid", o.server_pid, "Report CPU and memory of this process");
   app.add_option("--repeat", o.repeat, "Measure this often; report min, median and max")
       ->check(CLI::Range(1u, 1000u))
@@ -79,13 +84,22 @@ void add_topic(CLI::App& app, Options& o) {
   app.add_flag("!--no-create", o.create_topic, "Fail when the topic does not exist");
 }
 
+// What an open loop brings, with a server or without.
+void add_stream(CLI::App& app, Options& o) {
+  app.add_option("-s,--event-bytes", o.event_bytes, "Size of an event's value")
+      ->check(CLI::Range(kEventBytesMin, 1'000'000u))
+      ->capture_default_str();
+  app.add_option("-r,--rate", o.rate,
+                 "Open loop: events per second; latency counts from the moment an event is due")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--linger-us", o.linger_us, "Open loop: longest wait for a batch to fill")
+      ->capture_default_str();
+}
+
 void add_load(CLI::App& app, Options& o, std::string& preset) {
   app.add_option("--preset", preset,
                  "Closed loop: sync1, b64x1, b64x16 (batch size x in flight), c64x1 (connections)")
       ->check(CLI::IsMember(kPresets));
-  app.add_option("-r,--rate", o.rate,
-                 "Open loop: events per second; latency counts from the moment an event is due")
-      ->check(CLI::NonNegativeNumber);
   app.add_option("--window", o.window, "Closed loop: batches in flight per connection")
       ->check(CLI::Range(1u, 100'000u))
       ->capture_default_str();
@@ -95,8 +109,6 @@ void add_load(CLI::App& app, Options& o, std::string& preset) {
   app.add_option("--request-batches", o.request_batches,
                  "Closed loop: batches of several partitions in one request")
       ->check(CLI::Range(1u, 10'000u))
-      ->capture_default_str();
-  app.add_option("--linger-us", o.linger_us, "Open loop: longest wait for a batch to fill")
       ->capture_default_str();
   app.add_option("--max-request-bytes", o.request_bytes_max, "Open loop: size of a request")
       ->capture_default_str();
@@ -118,9 +130,6 @@ void add_load(CLI::App& app, Options& o, std::string& preset) {
 }
 
 void add_events(CLI::App& app, Options& o) {
-  app.add_option("-s,--event-bytes", o.event_bytes, "Size of an event's value")
-      ->check(CLI::Range(kEventBytesMin, 1'000'000u))
-      ->capture_default_str();
   app.add_flag("-k,--keyed", o.keyed, "Events carry a key, and the key decides their partition");
   app.add_flag("--event-ids", o.event_ids, "Events carry a header event-id, different in each");
   app.add_option("--keys", o.key_count, "Number of different keys")->capture_default_str();
@@ -161,6 +170,7 @@ int run(int argc, char** argv) {
   for (CLI::App* each : {&produce, &end_to_end, &consume, &verify, &floors}) add_common(*each, o);
   for (CLI::App* each : {&produce, &end_to_end, &consume, &floors}) add_measuring(*each, o);
   for (CLI::App* each : {&produce, &end_to_end, &consume, &verify}) add_fetching(*each, o);
+  for (CLI::App* each : {&produce, &end_to_end, &floors}) add_stream(*each, o);
   for (CLI::App* each : {&produce, &end_to_end}) {
     add_topic(*each, o);
     add_events(*each, o);

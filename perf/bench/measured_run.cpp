@@ -340,9 +340,16 @@ void add_floor_metrics(const Floors& floors, Metrics& metrics) {
   metrics.set("floor_stream_mb_per_s", floors.stream_mb_per_s());
   metrics.set("floor_p50_us", to_us(floors.p50()));
   metrics.set("floor_p99_us", to_us(floors.p99()));
+  const bool loaded = floors.load.count() > 0;
+  if (loaded) {
+    metrics.set("load_floor_p50_us", to_us(floors.load.percentile(50)));
+    metrics.set("load_floor_p99_us", to_us(floors.load.percentile(99)));
+    metrics.set("load_floor_p999_us", to_us(floors.load.percentile(99.9)));
+  }
   const auto p50 = metrics.get("p50_us");
   const auto p99 = metrics.get("p99_us");
   if (!p50 || !p99) return;
+  if (loaded) metrics.set("p99_over_load_floor", ratio(*p99, to_us(floors.load.percentile(99))));
   metrics.set("p50_over_floor", ratio(*p50, to_us(floors.p50())));
   metrics.set("p99_over_floor", ratio(*p99, to_us(floors.p99())));
 }

@@ -69,7 +69,8 @@ struct Options {
   OnDisconnect on_disconnect = OnDisconnect::fail;
 
   // Measuring.
-  std::string floor_dir;  // empty: no floors
+  std::string floor_dir;          // empty: no floors
+  std::uint32_t floor_nodes = 0;  // bare logs at the rate of the open loop, of so many nodes; 0: none
   std::int32_t server_pid = 0;
   bool require_durable = false;
 

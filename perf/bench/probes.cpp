@@ -1,6 +1,5 @@
 #include "probes.h"
 
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -19,6 +18,7 @@
 #include <thread>
 
 #include "clocks.h"
+#include "zeroed_file.h"
 
 namespace esc::bench {
 
@@ -26,30 +26,16 @@ namespace {
 
 constexpr std::size_t kWriteBytes = 16 * kKiB;
 constexpr std::size_t kStreamBytes = kMiB;
-constexpr std::size_t kFileBytes = 16 * kMiB;
 constexpr std::uint64_t kSectorBytes = 512;
 
 Error system_error(const std::string& what) {
   return Error{errc_from_errno(errno), what + ": " + std::strerror(errno)};
 }
 
-Status write_zeroed(const std::string& path, std::byte* block) {
-  const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-  if (fd < 0) return std::unexpected(system_error("cannot create " + path));
-  bool good = true;
-  for (std::size_t at = 0; good && at < kFileBytes; at += kStreamBytes) {
-    good = ::pwrite(fd, block, kStreamBytes, static_cast<off_t>(at)) == static_cast<ssize_t>(kStreamBytes);
-  }
-  good = good && ::fsync(fd) == 0;
-  ::close(fd);
-  if (!good) return std::unexpected(system_error("cannot write " + path));
-  return {};
-}
-
 // Durable writes of `bytes` one after the other, each one's duration into `histogram`.
 bool write_durably(int fd, const std::byte* block, std::size_t bytes, Nanos span, obs::Histogram& histogram) {
   const Nanos end = monotonic_nanos() + span;
-  for (std::size_t at = 0;; at = (at + bytes) % kFileBytes) {
+  for (std::size_t at = 0;; at = (at + bytes) % kZeroedBytes) {
     const Nanos before = monotonic_nanos();
     if (before >= end) return true;
     if (::pwrite(fd, block, bytes, static_cast<off_t>(at)) != static_cast<ssize_t>(bytes)) return false;
@@ -58,21 +44,16 @@ bool write_durably(int fd, const std::byte* block, std::size_t bytes, Nanos span
 }
 
 Status measure_writes(Floors& floors, const std::string& dir, Nanos span) {
-  const std::string path = dir + "/esc-bench-floor." + std::to_string(::getpid());
   struct Free {
     void operator()(void* p) const { std::free(p); }
   };
   const std::unique_ptr<std::byte, Free> block(
       static_cast<std::byte*>(std::aligned_alloc(4096, kStreamBytes)));
-  std::memset(block.get(), 0, kStreamBytes);
-  if (const Status status = write_zeroed(path, block.get()); !status) return status;
   std::memset(block.get(), 0x5a, kStreamBytes);
-  const int fd = ::open(path.c_str(), O_RDWR | O_DIRECT | O_DSYNC | O_CLOEXEC);
-  ::unlink(path.c_str());
-  if (fd < 0) return std::unexpected(system_error("cannot open a file in " + dir + " with O_DIRECT"));
-  const bool good = write_durably(fd, block.get(), kWriteBytes, span, floors.write) &&
-                    write_durably(fd, block.get(), kStreamBytes, span, floors.stream);
-  ::close(fd);
+  const auto file = ZeroedFile::create(dir);
+  if (!file) return std::unexpected(file.error());
+  const bool good = write_durably(file->fd(), block.get(), kWriteBytes, span, floors.write) &&
+                    write_durably(file->fd(), block.get(), kStreamBytes, span, floors.stream);
   if (!good) return std::unexpected(system_error("synchronous write in " + dir));
   return {};
 }

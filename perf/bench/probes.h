@@ -18,6 +18,7 @@ struct Floors {
   obs::Histogram write;   // one 16 KiB O_DIRECT|O_DSYNC write into a zero-written file, depth 1
   obs::Histogram trip;    // one blocking loopback TCP round trip of `message_bytes`
   obs::Histogram stream;  // 1 MiB writes, otherwise as `write`
+  obs::Histogram load;    // the same bytes per second into bare logs (bare_log.h), when asked for
   [[nodiscard]] double stream_mb_per_s() const;
   [[nodiscard]] Nanos p50() const { return write.percentile(50) + trip.percentile(50); }
   [[nodiscard]] Nanos p99() const { return write.percentile(99) + trip.percentile(99); }

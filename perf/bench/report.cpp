@@ -229,6 +229,11 @@ void print_run(const Options& options, const RunResult& run, std::uint32_t numbe
                           m("p99_over_floor"));
     }
     Lines::line("floor", text);
+    if (m.has("load_floor_p99_us")) {
+      Lines::line("bare logs",
+                  fmt::format("the same bytes without a server: p50 {:.0f}  p99 {:.0f}  p99.9 {:.0f} us",
+                              m("load_floor_p50_us"), m("load_floor_p99_us"), m("load_floor_p999_us")));
+    }
   }
   print_server(m, run);
   if (m.has("device_flushes_per_request")) {

@@ -5,6 +5,7 @@
 #include <memory>
 #include <random>
 
+#include "bare_log.h"
 #include "consume.h"
 #include "esc/wire/api/list_offsets.h"
 #include "measured_run.h"
@@ -107,7 +108,14 @@ int run_session(Options options) {
     const auto floors = std::make_unique<Floors>();
     const auto measure = [&]() -> Status {
       if (options.floor_dir.empty()) return {};
-      return measure_floors(*floors, options.floor_dir, options.event_bytes, kFloorSpan);
+      if (const Status status = measure_floors(*floors, options.floor_dir, options.event_bytes, kFloorSpan);
+          !status)
+        return status;
+      if (options.floor_nodes == 0 || options.rate <= 0) return {};
+      return measure_bare_log(floors->load, {.dir = options.floor_dir,
+                                             .bytes_per_s = options.rate * options.event_bytes,
+                                             .interval = Nanos{options.linger_us} * kMicrosecond,
+                                             .nodes = options.floor_nodes});
     };
     if (const Status status = measure(); !status) return report_error(status.error());
     const RunInput input{.options = &options,
