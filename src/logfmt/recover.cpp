@@ -52,6 +52,8 @@ class Recoverer {
   void note_torn(std::string detail);
   [[nodiscard]] std::string explain(const Error& error, const Candidate& segment,
                                     std::uint64_t position) const;
+  [[nodiscard]] std::string describe_lost_start() const;
+  [[nodiscard]] std::string unreadable_headers() const;
   [[nodiscard]] std::string place_of_end() const;
 
   std::span<const SegmentFile> files_;
@@ -176,10 +178,21 @@ void Recoverer::note_indexes(Candidate& segment, const FrameHeader& h) {
 
 // The visitor knows entries, not files: its objection gets the place, and the likely cause.
 std::string Recoverer::explain(const Error& error, const Candidate& segment, std::uint64_t position) const {
-  std::string message = fmt::format("{} at byte {}: {}", name(segment), position, error.message);
+  return fmt::format("{} at byte {}: {}{}", name(segment), position, error.message, unreadable_headers());
+}
+
+// A segment that has lost its header may be the one that is missed.
+std::string Recoverer::unreadable_headers() const {
+  std::string places;
   for (const std::size_t file : unreadable_)
-    message += fmt::format("; {} at byte 0: the segment header is unreadable", files_[file].name);
-  return message;
+    places += fmt::format("; {} at byte 0: the segment header is unreadable", files_[file].name);
+  return places;
+}
+
+std::string Recoverer::describe_lost_start() const {
+  const Candidate& oldest = candidates_.front();
+  return fmt::format("{} at byte {}: the first frame of the oldest segment (generation {}) is unreadable{}",
+                     name(oldest), kSegmentHeaderBytes, oldest.header.generation, unreadable_headers());
 }
 
 // The next frame did not fit into the segment that ended: it is the first of the next one.
@@ -213,10 +226,7 @@ Status Recoverer::follow_chain() {
   // A log whose oldest generation is not 1 has been recycled, and recycling keeps the segment of the
   // newest frame: to find no frame at all means that the newest one was lost.
   if (log_.last.lsn == 0 && candidates_.front().header.generation > 1)
-    return fail(
-        Errc::corruption,
-        fmt::format("{} at byte {}: the first frame of the oldest segment (generation {}) is unreadable",
-                    name(candidates_.front()), kSegmentHeaderBytes, candidates_.front().header.generation));
+    return fail(Errc::corruption, describe_lost_start());
   return {};
 }
 

@@ -1,10 +1,12 @@
-// Reading several partitions with one Fetch: each gets its own records, wherever they come from.
+// Reading from segment files: several partitions with one Fetch each get their own records, and whoever meets
+// damage reports it.
 #include <algorithm>
 #include <array>
 #include <cstring>
 #include <string>
 
 #include "esc/wire/api/fetch.h"
+#include "esc/wire/api/list_offsets.h"
 #include "esc/wire/api/produce.h"
 #include "esc/wire/record_batch.h"
 #include "world.h"
@@ -110,6 +112,55 @@ TEST_F(Fetch, the_first_batch_of_the_first_partition_comes_over_all_limits) {
       EXPECT_EQ(counts, (std::array<std::int64_t, kPartitions>{1, 0, 0, 0})) << offset << " limit " << limit;
     }
   }
+}
+
+// --- damage --------------------------------------------------------------------------------------------
+
+class DamagedFiles : public Fetch {
+ protected:
+  // Every batch of the first segment of orders-0.
+  void SetUp() override {
+    ASSERT_NO_FATAL_FAILURE(Fetch::SetUp());
+    const auto& home = world.broker->directory().find("orders")->topic->partitions[0];
+    owner = world.groups[home.group.value()].get();
+    const std::string parent = "/group-" + std::to_string(home.group.value()) + "/partitions";
+    const auto partitions = world.files.list(parent);
+    ASSERT_TRUE(partitions);
+    for (const auto& directory : *partitions) {
+      if (!directory.name.ends_with("-orders-0")) continue;
+      const std::string path = parent + "/" + directory.name + "/00000000000000000000.log";
+      const auto bytes = io::read_whole_file(world.files, path, 64 * kMiB);
+      ASSERT_TRUE(bytes);
+      for (std::size_t at = kValueBytes / 2; at < bytes->size(); at += kValueBytes / 2)
+        world.fs.corrupt(path, at, 1);
+      return;
+    }
+    FAIL() << "orders-0 has no directory";
+  }
+  replica::Group* owner = nullptr;
+};
+
+TEST_F(DamagedFiles, are_not_served_and_reported_by_a_fetch) {
+  const std::array partitions = {
+      wire::FetchRequest::Partition{.partition = 0, .fetch_offset = 5, .partition_max_bytes = 1 << 20}};
+  const std::array topics = {wire::FetchRequest::Topic{.topic = "orders", .partitions = partitions}};
+  wire::FetchRequest request;
+  request.max_bytes = 1 << 20;
+  request.topics = topics;
+  const auto answer = world.call<wire::FetchResponse>(request, 12);
+  EXPECT_EQ(answer.responses[0].partitions[0].error_code, wire::ErrorCode::kafka_storage_error);
+  EXPECT_TRUE(answer.responses[0].partitions[0].records.bytes.empty());
+  EXPECT_EQ(owner->stats().damage_found, 1u);
+}
+
+TEST_F(DamagedFiles, are_reported_by_a_lookup_by_time) {
+  const std::array partitions = {wire::ListOffsetsRequest::Partition{.partition_index = 0, .timestamp = 1}};
+  const std::array topics = {wire::ListOffsetsRequest::Topic{.name = "orders", .partitions = partitions}};
+  wire::ListOffsetsRequest request;
+  request.topics = topics;
+  const auto answer = world.call<wire::ListOffsetsResponse>(request, 7);
+  EXPECT_EQ(answer.topics[0].partitions[0].error_code, wire::ErrorCode::kafka_storage_error);
+  EXPECT_EQ(owner->stats().damage_found, 1u);
 }
 
 }  // namespace

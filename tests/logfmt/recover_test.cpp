@@ -286,6 +286,18 @@ TEST(Recover, a_damaged_header_of_a_live_segment_is_corruption) {
   EXPECT_NE(log.error().message.find("segment-1 at byte 0"), std::string::npos) << log.error().message;
 }
 
+TEST(Recover, a_damaged_header_of_the_only_segment_with_frames_is_named) {
+  Files f;
+  const auto a = f.add_segment(1);
+  f.add_segment(2);
+  f.add_frame(a, 1);
+  f.damage(a, 0, 40);
+  const auto log = f.recover();
+  ASSERT_FALSE(log);
+  EXPECT_EQ(log.error().code, Errc::corruption);
+  EXPECT_NE(log.error().message.find("segment-0 at byte 0"), std::string::npos) << log.error().message;
+}
+
 TEST(Recover, a_missing_middle_segment_is_corruption) {
   Files f;
   const auto a = f.add_segment(1);

@@ -10,6 +10,7 @@ namespace esc::escsim {
 namespace {
 
 constexpr std::int64_t kBatchesPerSecond = 100;  // of all producers together
+constexpr Nanos kDiskMaxWithSmallSegments = 20 * kMillisecond;
 
 // A fault class takes part in about half of the seeds.
 Nanos maybe_every(Prng& prng, Nanos low, Nanos high) {
@@ -172,8 +173,12 @@ Scenario make_scenario(std::uint64_t seed, std::uint32_t nodes, Age age) {
   if (age == Age::fixed) return s;
   s.unreadable_every = choose_unreadable(s, Prng(seed).fork(21));
   s.rule_changes = Prng(seed).fork(22).chance(1, 3);
-  // Small segments under producers that never rest: who needs a snapshot would not catch up in time.
-  if (s.rule_changes) s.think_max = std::max(s.think_max, 2 * s.producers * kSecond / kBatchesPerSecond);
+  // Small segments under producers that never rest, or on disks where each file takes its time: who needs a
+  // snapshot would not catch up before the run must end.
+  if (s.rule_changes) {
+    s.think_max = std::max(s.think_max, 2 * s.producers * kSecond / kBatchesPerSecond);
+    s.loop.disk.max = std::min(s.loop.disk.max, kDiskMaxWithSmallSegments);
+  }
   if (age == Age::narrow) return s;
   s.wide_requests = true;
   return s;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "../failed_read.h"
 #include "../fetch_call.h"
 #include "../handlers.h"
 #include "../respond.h"
@@ -121,29 +122,13 @@ void read_files(Broker& broker, FetchCall& call, std::size_t room) {
   group.find(item.partition)->log().read(call.read);
 }
 
-void report_failed_read(Broker& broker, FetchItem& item, Errc code) {
-  if (code == Errc::out_of_range || code == Errc::not_found) {
-    item.code = wire::ErrorCode::offset_out_of_range;  // retention was faster
-    return;
-  }
-  item.code = wire::ErrorCode::kafka_storage_error;
-  replica::Group& group = *broker.group(item.group);
-  const replica::Partition* partition = group.find(item.partition);  // null: deleted meanwhile
-  const std::string_view detail = partition == nullptr ? std::string_view("") : partition->log().last_error();
-  broker.log().error("segment_read_failed",
-                     {{"cause", code},
-                      {"detail", detail},
-                      {"fix", "the damaged range is not served; other partitions are not affected"}});
-  if (code == Errc::corruption && partition != nullptr) group.report_damage(partition->log().last_error());
-}
-
 void on_segment_read(store::ReadOp& read, Errc code) {
   auto& call = *static_cast<FetchCall*>(read.context);
   Broker& broker = *call.owner;
   FetchItem& item = *call.cursor;
   broker.group(item.group)->unpin();
   if (code != Errc::ok) {
-    report_failed_read(broker, item, code);
+    item.code = failed_read(broker, item.group, item.partition, code);
   } else if (!read.bytes.empty()) {
     item.records = read.bytes;
     // They may begin behind the beginning of the room: it is their end that the next item must not touch.

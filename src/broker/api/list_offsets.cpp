@@ -1,6 +1,7 @@
 // ListOffsets: earliest, latest, by time, and the offset of the newest timestamp.
 #include "esc/wire/api/list_offsets.h"
 
+#include "../failed_read.h"
 #include "../handlers.h"
 #include "../respond.h"
 #include "esc/wire/compression.h"
@@ -83,11 +84,17 @@ void next_item(OffsetsCall& call) {
   continue_lookup(*call.owner, call);
 }
 
-// The batch that the index named has been read: look inside.
+// The batch that the index named has been read: look inside. What was found before stands when the batch is
+// too large for the memory, or gone by now.
 void on_batch_read(store::ReadOp& read, Errc code) {
   auto& call = *static_cast<OffsetsCall*>(read.context);
+  OffsetItem& item = *call.cursor;
   const auto batch = wire::BatchView::parse(read.bytes);
-  if (code == Errc::ok && batch) find_in_batch(*batch, second_half(call.scratch), *call.cursor);
+  if (code == Errc::ok && batch) {
+    find_in_batch(*batch, second_half(call.scratch), item);
+  } else if (code == Errc::corruption || code == Errc::io_error) {
+    item.code = failed_read(*call.owner, item.group, item.partition, code);
+  }
   next_item(call);
 }
 
@@ -96,9 +103,10 @@ void on_found(store::TimeOp& lookup, Errc code) {
   OffsetItem& item = *call.cursor;
   replica::Group& group = *call.owner->group(item.group);
   replica::Partition* partition = group.find(item.partition);
-  if (partition == nullptr || code != Errc::ok) {
-    item.code = partition == nullptr ? wire::ErrorCode::unknown_topic_or_partition
-                                     : wire::ErrorCode::kafka_storage_error;
+  if (partition == nullptr) {
+    item.code = wire::ErrorCode::unknown_topic_or_partition;
+  } else if (code != Errc::ok) {
+    item.code = failed_read(*call.owner, item.group, item.partition, code);
   } else if (lookup.offset.value() < 0) {
     find_in_tail(group, *partition, call.scratch, item);
   } else {

@@ -111,6 +111,7 @@ def a_survivor_of_a_lost_majority_goes_on_alone_when_the_operator_says_so(contex
     check(code == 1 and "no voter" in err, f"on a node without data: {code} {out}{err}")
     code, out, err = run_to_end(*survivor.command("--force-sole-voter", "e2e"))
     check(code == 0 and "Next:" in out, f"confirmed: {code} {out}{err}")
+    cluster[3].stop()  # empty, it would be taken in
     survivor.spawn()
     survivor.wait_ready()
     for partition in range(3):
@@ -118,7 +119,6 @@ def a_survivor_of_a_lost_majority_goes_on_alone_when_the_operator_says_so(contex
         check_equal(values, [b"acknowledged-%d" % partition], f"t/{partition} at node 1")
     cluster.produce("t", 0, [b"alone"])
     # A node with its old data is not taken in, and says nothing that counts; an empty one is.
-    cluster[3].stop()
     shutil.rmtree(cluster[3].data_dir)
     shutil.copytree(old[3], cluster[3].data_dir)
     cluster[3].spawn()
