@@ -40,7 +40,10 @@ bool ClusterMap::complete() const {
 }
 
 ClusterClient::ClusterClient(std::unique_ptr<Connection> connection)
-    : connection_(std::move(connection)), request_(kRequestBytesMax), memory_(kArenaBytes), arena_(memory_) {}
+    : connection_(std::move(connection)),
+      request_(std::make_unique_for_overwrite<std::byte[]>(kRequestBytesMax)),
+      memory_(std::make_unique_for_overwrite<std::byte[]>(kArenaBytes)),
+      arena_(ByteSpan(memory_.get(), kArenaBytes)) {}
 
 Result<std::unique_ptr<ClusterClient>> ClusterClient::open(const Address& bootstrap) {
   auto connection = Connection::open(bootstrap, kConnectTimeout);
@@ -63,7 +66,7 @@ std::int16_t ClusterClient::version_of(wire::ApiKey key) const {
 template <class Response, class Request>
 Result<Response> ClusterClient::call(const Request& request) {
   const std::int16_t version = version_of(Request::kApi);
-  wire::Writer writer(request_);
+  wire::Writer writer(ByteSpan(request_.get(), kRequestBytesMax));
   wire::encode_request(writer, request, version, ++correlation_, kClientId);
   if (writer.overflowed()) return fail(Errc::too_large, "request does not fit");
   const auto frame = connection_->round_trip(writer.written(), kCallTimeout);

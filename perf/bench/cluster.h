@@ -58,8 +58,9 @@ class ClusterClient {
   std::unique_ptr<Connection> connection_;
   std::int32_t correlation_ = 0;
   std::unordered_map<std::int16_t, std::int16_t> server_max_;
-  std::vector<std::byte> request_;
-  std::vector<std::byte> memory_;
+  // Not initialised: a producer that looks for a new leader has no time to clear them.
+  std::unique_ptr<std::byte[]> request_;
+  std::unique_ptr<std::byte[]> memory_;
   Arena arena_;
 };
 

@@ -143,7 +143,8 @@ Nanos LoadThread::next_wake(const Producer& producer, const Schedule& schedule) 
   const Nanos opened = oldest == INT64_MAX ? due(schedule, schedule.next) : oldest;
   const std::uint32_t open = producer.open_events() % options.batch_events;
   const Nanos filled = due(schedule, schedule.next + (options.batch_events - open) - 1);
-  return std::min(opened + linger, filled);
+  const bool last = filled >= window_.stop || plan_.events != 0;  // nothing may fill it any more
+  return last ? opened + linger : std::min(opened + linger, filled);
 }
 
 bool LoadThread::drained() const {
