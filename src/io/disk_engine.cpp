@@ -98,6 +98,9 @@ void DiskEngine::prepare(DiskOp& op) {
     case DiskOp::Kind::read: return prepare_read(op);
     case DiskOp::Kind::write: return prepare_write(op);
     case DiskOp::Kind::truncate: return prepare_truncate(op);
+    case DiskOp::Kind::punch:
+      return io_uring_prep_fallocate(&worker_request(op), op.file.fd,
+                                     FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, op.offset, op.length);
     case DiskOp::Kind::sync_dir: return prepare_sync_dir(op);
     case DiskOp::Kind::sync_data:
       return io_uring_prep_fsync(&worker_request(op), op.file.fd, IORING_FSYNC_DATASYNC);
@@ -202,6 +205,7 @@ void DiskEngine::complete(DiskOp& op, std::int32_t result) {
     case DiskOp::Kind::read: return advance(op, result);
     case DiskOp::Kind::open:
       if (result >= 0) op.file = FileHandle{result};
+      if (result >= 0 && op.flags.random) ::posix_fadvise(result, 0, 0, POSIX_FADV_RANDOM);
       break;
     case DiskOp::Kind::make_dir:
       if (result == -EEXIST) result = 0;
@@ -221,6 +225,7 @@ void DiskEngine::complete(DiskOp& op, std::int32_t result) {
       if (op.progress != 0) ::close(static_cast<int>(op.progress - 1));
       break;
     case DiskOp::Kind::close:
+    case DiskOp::Kind::punch:
     case DiskOp::Kind::sync_data:
     case DiskOp::Kind::rename:
     case DiskOp::Kind::remove: break;

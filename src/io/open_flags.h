@@ -14,6 +14,7 @@ inline constexpr mode_t kDirectoryMode = 0750;
   int result = O_CLOEXEC | (flags.write ? O_RDWR : O_RDONLY);
   if (flags.create) result |= O_CREAT;
   if (flags.create && flags.exclusive) result |= O_EXCL;
+  if (flags.direct) result |= O_DIRECT;
   if (flags.direct_dsync) result |= O_DIRECT | O_DSYNC;
   return result;
 }

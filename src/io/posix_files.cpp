@@ -103,7 +103,7 @@ Status PosixFiles::make_directories(const std::string& path) {
 Result<FileHandle> PosixFiles::open(const std::string& path, OpenFlags flags) {
   const int fd = ::open(path.c_str(), posix_open_flags(flags), kFileMode);
   if (fd >= 0) return FileHandle{fd};
-  if (errno == EINVAL && flags.direct_dsync) {
+  if (errno == EINVAL && (flags.direct || flags.direct_dsync)) {
     return fail(Errc::unsupported,
                 "cannot open " + path +
                     " with O_DIRECT: its filesystem does not support direct I/O; use ext4 or XFS");

@@ -208,8 +208,7 @@ void Group::commit_batch(std::uint64_t sequence) {
   Partition* const partition = record.partition;
   partition->high_watermark_ = record.last_offset.next();
   partition->bytes_to_write_ += record.body_bytes;
-  if (unapplied_bytes_ == 0) unapplied_since_ = now_;
-  unapplied_bytes_ += record.body_bytes;
+  note_unapplied(record.body_bytes);
   if (!partition->ListNode<Partition>::linked()) dirty_.push_back(*partition);
   const std::uint64_t bytes = record.body_bytes;
   partition->waiters_.for_each([bytes](FetchWaiter& waiter) { waiter.notify(waiter, bytes, Errc::ok); });

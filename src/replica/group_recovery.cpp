@@ -206,7 +206,7 @@ Status Group::recover(const std::function<void()>& pump) {
   while (votes_alone() && !has_room_to_lead()) {
     if (Status status = make_room(pump); !status) return status;
   }
-  remove_deleted_files();
+  remove_unclaimed_files();
   replaying_ = false;
   wal_->release_through(checkpoint.applied);
   checkpointer_->recovered(checkpoint.applied, env_.clock.now());
@@ -289,23 +289,16 @@ Status Group::commit_replayed(Index index) {
   return {};
 }
 
-// Whether all that the partition will hold comes with the log: it is deleted, and a checkpoint has covered
-// that, or its creation is not known to be committed.
-bool Group::is_deleted_or_to_come(PartitionId id) const {
+bool Group::is_here(PartitionId id) const {
   const auto same = [id](const auto& partition) { return partition->id() == id; };
-  if (find(id) != nullptr || std::ranges::any_of(graveyard_, same)) return false;
-  if (id <= partition_max_ || core_->last_index() == Index(0)) return true;
-  for (std::uint64_t at = commit_sequence_; at < ring_.entry_back(); ++at) {
-    const EntryRecord& record = ring_.entry(at);
-    if (record.kind == logfmt::EntryKind::partition_create && record.partition_id == id) return true;
-  }
-  return false;
+  return find(id) != nullptr || std::ranges::any_of(graveyard_, same);
 }
 
 // Who ended between the checkpoint that no longer names a deleted partition and the removal of its files, or
-// lost their removal with the power, still has them; who has nothing at all may have parts of a snapshot.
-// What cannot be removed costs space only, until the next start.
-void Group::remove_deleted_files() {
+// lost their removal with the power, still has them. And whose log has lost its end may have files of
+// partitions that it learns to create again, with segments that end elsewhere, or parts of a snapshot. What
+// cannot be removed costs space only, until the next start.
+void Group::remove_unclaimed_files() {
   const std::string parent = options_.data_directory + "/partitions";
   const auto directories = env_.files.list(parent);
   if (!directories) return;
@@ -313,7 +306,7 @@ void Group::remove_deleted_files() {
     std::uint32_t id = 0;  // names begin with it
     const std::string& name = directory.name;
     const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), id);
-    if (error != std::errc() || !directory.is_directory || !is_deleted_or_to_come(PartitionId(id))) continue;
+    if (error != std::errc() || !directory.is_directory || is_here(PartitionId(id))) continue;
     const auto left = env_.files.list(parent + "/" + name);
     if (!left) continue;
     for (const io::DirectoryEntry& file : *left)

@@ -1,4 +1,6 @@
 // Lazy writing of committed batches to the partitions' segment files.
+#include <algorithm>
+
 #include "apply_op.h"
 #include "checkpointer.h"
 #include "esc/replica/group.h"
@@ -8,7 +10,9 @@ namespace {
 
 // Many partitions share a group: the longer a partition's batches wait, the fewer and larger its writes.
 constexpr Nanos kApplyAfter = kSecond;
-constexpr std::uint64_t kApplyShare = 3;  // of the ring, before writing begins
+constexpr std::uint64_t kApplyShare = 3;   // of the ring, before writing begins
+constexpr std::uint64_t kHurryShare = 2;   // of the ring, before it becomes as fast as the disk takes it
+constexpr std::int64_t kApplyPerByte = 3;  // until then: written per byte that comes in
 constexpr Nanos kRetryAfterNoSpace = 250 * kMillisecond;
 constexpr std::uint64_t kBytesPerWrite = 1 * kMiB;
 
@@ -19,13 +23,17 @@ std::uint32_t Group::write_segments(Nanos now) {
   if (dirty_.empty() || now < retry_apply_at_) return 0;
   // The ring is full of applied frames most of the time (it is the tail cache): only what is not applied
   // counts.
-  const bool due = ring_.unapplied_exceeds(kApplyShare) || now - unapplied_since_ >= kApplyAfter ||
-                   shutting_down_ || replaying_ || checkpointer_->wants_all_applied();
-  if (!due) return 0;
+  const bool hurry = now - unapplied_since_ >= kApplyAfter || shutting_down_ || replaying_ ||
+                     checkpointer_->wants_all_applied() || ring_.unapplied_exceeds(kHurryShare);
+  if (!hurry && !ring_.unapplied_exceeds(kApplyShare)) {
+    apply_credit_ = std::min<std::int64_t>(apply_credit_, 0);
+    return 0;
+  }
   std::uint32_t work = 0;
   // One pass over the list at most: partitions with a write in progress go to the back.
   Partition* first_requeued = nullptr;
   while (!dirty_.empty() && !apply_free_.empty() && now >= retry_apply_at_) {
+    if (!hurry && apply_credit_ <= 0) break;
     Partition& partition = dirty_.front();
     if (&partition == first_requeued) break;
     dirty_.pop_front();
@@ -41,6 +49,16 @@ std::uint32_t Group::write_segments(Nanos now) {
   }
   unapplied_since_ = now;
   return work;
+}
+
+// All at once would be a burst of a third of the ring, and every durable write of these milliseconds would
+// wait behind it: what comes in pays for what is written.
+void Group::note_unapplied(std::uint64_t bytes) {
+  if (unapplied_bytes_ == 0) unapplied_since_ = now_;
+  unapplied_bytes_ += bytes;
+  apply_credit_ =
+      std::clamp(apply_credit_ + kApplyPerByte * static_cast<std::int64_t>(bytes),
+                 -static_cast<std::int64_t>(kBytesPerWrite), static_cast<std::int64_t>(kBytesPerWrite));
 }
 
 void Group::start_segment_write(Partition& partition, ApplyOp& op) {
@@ -60,6 +78,7 @@ void Group::start_segment_write(Partition& partition, ApplyOp& op) {
   ESC_ASSERT(op.count > 0);
   partition.next_to_write_ = at;
   ++apply_in_flight_;
+  apply_credit_ -= static_cast<std::int64_t>(op.bytes);
   ++stats_.segment_writes;
   op.append.batches = std::span(op.batches.data(), op.count);
   op.append.context = &op;

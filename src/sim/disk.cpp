@@ -112,6 +112,7 @@ int SimDisk::perform(io::DiskOp& op, ByteView bytes) {
     case Kind::sync_data: return file_system_.sync(op.file.fd);
     case Kind::sync_range: return 0;
     case Kind::truncate: return file_system_.truncate(op.file.fd, op.length);
+    case Kind::punch: return file_system_.punch(op.file.fd, op.offset, op.length);
     case Kind::rename: return file_system_.rename(op.path, op.path2);
     case Kind::remove: return file_system_.remove(op.path);
     case Kind::make_dir: return file_system_.make_directory(op.path);

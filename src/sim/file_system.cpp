@@ -75,7 +75,7 @@ bool FileSystem::is_direct(int fd) const {
 }
 
 int FileSystem::open(const std::string& path, io::OpenFlags flags, int& fd) {
-  if (flags.direct_dsync && refuse_direct_) return EINVAL;
+  if ((flags.direct || flags.direct_dsync) && refuse_direct_) return EINVAL;
   auto found = names_.find(path);
   if (found != names_.end() && flags.create && flags.exclusive) return EEXIST;
   if (found == names_.end()) {
@@ -145,6 +145,18 @@ int FileSystem::truncate(int fd, std::uint64_t bytes) {
   if (h == nullptr || !h->flags.write) return EBADF;
   h->inode->seen.resize(bytes);
   h->inode->unstable.push_back({bytes, {}, true});
+  return 0;
+}
+
+// Frees the space for used_bytes() only when the file goes.
+int FileSystem::punch(int fd, std::uint64_t offset, std::uint64_t length) {
+  const Handle* h = handle(fd);
+  if (h == nullptr || !h->flags.write) return EBADF;
+  const std::uint64_t end = std::min<std::uint64_t>(offset + length, h->inode->seen.size());
+  if (offset >= end) return 0;
+  const std::vector<std::byte> zeroes(end - offset);
+  apply(h->inode->seen, offset, zeroes);
+  h->inode->unstable.push_back({offset, zeroes, false});
   return 0;
 }
 

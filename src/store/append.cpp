@@ -266,6 +266,7 @@ void SegmentedLog::append_commit() {
   next_ = segments_.back()->next;
   while (rolling_.size() > 1 && rolling_[1].from <= next_) rolling_.erase(rolling_.begin());
   if (rolled > 0) drop_segments();
+  if (!to_come_.empty()) drop_passed_files();
   start_write_back(*segments_.back());
   append_finish(Errc::ok);
 }

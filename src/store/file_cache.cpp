@@ -133,7 +133,9 @@ void FileCache::start(Slot& slot, CachedFile& file) {
 void FileCache::submit_open(Slot& slot, bool exclusive) {
   slot.op = io::DiskOp{};
   slot.op.kind = io::DiskOp::Kind::open;
-  slot.op.flags = {.write = true, .create = slot.file->create, .exclusive = exclusive};
+  // Whoever reads says how much. Read-ahead is as large as somebody has set it for the device, up to
+  // megabytes, and every durable write waits behind it.
+  slot.op.flags = {.write = true, .create = slot.file->create, .exclusive = exclusive, .random = true};
   slot.op.path = slot.path;
   slot.op.context = &slot;
   slot.op.done = [](io::DiskOp& op) {

@@ -108,8 +108,12 @@ Status SegmentedLog::recover(io::Files& files, const PartitionState& state) {
       removed_.push_back(std::move(segment));
       continue;
     }
+    if (name.base >= next_) {
+      to_come_.push_back(name);
+      continue;
+    }
     orphans_.push_back(name);
-    if (name.base < next_ && file_bytes > 0) {
+    if (file_bytes > 0) {
       notes_.push_back(segment_path(directory_, name, ".log") + " (" + std::to_string(file_bytes) +
                        " bytes) is not named by the checkpoint; it is left alone");
     }

@@ -33,18 +33,28 @@ CoreResources::CoreResources(io::Disk& disk, io::Files* files, const ResourceLim
       positions_(limits.read_positions),
       pieces_(std::make_unique_for_overwrite<struct iovec[]>(std::size_t{limits.appends_max} *
                                                              kAppendBatchesMax)),
-      free_pieces_(std::make_unique<struct iovec*[]>(limits.appends_max)) {
-  ESC_ASSERT(limits.appends_max > 0);
+      free_pieces_(std::make_unique<struct iovec*[]>(limits.appends_max)),
+      append_bytes_max_(limits.append_bytes_max) {
+  ESC_ASSERT(limits.appends_max > 0 && limits.append_bytes_max > 0);
   for (std::uint32_t i = 0; i < limits.appends_max; ++i) {
     free_pieces_[free_count_++] = &pieces_[std::size_t{i} * kAppendBatchesMax];
   }
 }
 
+// False: all are in use, or what is in flight is enough.
+bool CoreResources::give_pieces(AppendOp& op) {
+  if (free_count_ == 0) return false;
+  std::uint64_t bytes = 0;
+  for (const BatchRef& batch : op.batches) bytes += batch.bytes.size();
+  if (append_bytes_ > 0 && append_bytes_ + bytes > append_bytes_max_) return false;
+  op.pieces = free_pieces_[--free_count_];
+  op.piece_bytes = bytes;
+  append_bytes_ += bytes;
+  return true;
+}
+
 bool CoreResources::take_pieces(AppendOp& op) {
-  if (free_count_ > 0) {
-    op.pieces = free_pieces_[--free_count_];
-    return true;
-  }
+  if (waiting_first_ == nullptr && give_pieces(op)) return true;
   ++stats_.appends_waited;
   op.next = nullptr;
   (waiting_last_ == nullptr ? waiting_first_ : waiting_last_->next) = &op;
@@ -53,18 +63,14 @@ bool CoreResources::take_pieces(AppendOp& op) {
 }
 
 void CoreResources::return_pieces(AppendOp& op) {
-  struct iovec* pieces = op.pieces;
-  op.pieces = nullptr;
-  if (waiting_first_ == nullptr) {
-    free_pieces_[free_count_++] = pieces;
-    return;
+  free_pieces_[free_count_++] = std::exchange(op.pieces, nullptr);
+  append_bytes_ -= op.piece_bytes;
+  while (waiting_first_ != nullptr && give_pieces(*waiting_first_)) {
+    AppendOp& next = *waiting_first_;
+    waiting_first_ = std::exchange(next.next, nullptr);
+    if (waiting_first_ == nullptr) waiting_last_ = nullptr;
+    resume(next);
   }
-  AppendOp& next = *waiting_first_;
-  waiting_first_ = next.next;
-  if (waiting_first_ == nullptr) waiting_last_ = nullptr;
-  next.next = nullptr;
-  next.pieces = pieces;
-  resume(next);
 }
 
 std::unique_ptr<Resources> Resources::create(io::Disk& disk, io::Files* files, const ResourceLimits& limits) {

@@ -38,7 +38,7 @@ class CoreResources final : public Resources {
   // op.pieces set.
   void (*resume)(AppendOp& op) = nullptr;
   [[nodiscard]] bool take_pieces(AppendOp& op);
-  void return_pieces(AppendOp& op);
+  void return_pieces(AppendOp& op);  // resumes whose turn has come
 
   // One compaction at a time, for the memory it takes.
   [[nodiscard]] bool begin_compaction() { return !std::exchange(compacting_, true); }
@@ -49,12 +49,16 @@ class CoreResources final : public Resources {
   [[nodiscard]] ResourceStats& counters() { return stats_; }
 
  private:
+  [[nodiscard]] bool give_pieces(AppendOp& op);
+
   ResourceStats stats_;
   FileCache cache_;
   ReadPositions positions_;
   std::unique_ptr<struct iovec[]> pieces_;
   std::unique_ptr<struct iovec*[]> free_pieces_;
   std::uint32_t free_count_ = 0;
+  const std::uint64_t append_bytes_max_;
+  std::uint64_t append_bytes_ = 0;  // in flight
   AppendOp* waiting_first_ = nullptr;
   AppendOp* waiting_last_ = nullptr;
   std::uint64_t segment_number_ = 0;

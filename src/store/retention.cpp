@@ -90,6 +90,20 @@ void SegmentedLog::drop_segments() {
   segments_.erase(segments_.begin(), segments_.begin() + static_cast<std::ptrdiff_t>(dropped));
 }
 
+// The log has ended its segments elsewhere than in the earlier life: by rules that it learned with a
+// snapshot.
+void SegmentedLog::drop_passed_files() {
+  const auto passed = [this](const SegmentName& name) { return name.base < next_; };
+  for (const SegmentName& name : to_come_) {
+    const auto same = [&name](const auto& segment) { return segment->file.name == name; };
+    if (!passed(name) || std::any_of(segments_.begin(), segments_.end(), same)) continue;
+    removed_.push_back(new_segment(name, 0));
+    removed_.back()->released = true;  // no checkpoint names it
+  }
+  std::erase_if(to_come_, passed);
+  remove_next();
+}
+
 void SegmentedLog::release_removed() {
   for (auto& segment : removed_) segment->released |= segment->unnamed;
   remove_next();
@@ -107,23 +121,53 @@ void SegmentedLog::remove_next() {
   removing_ = found->get();
   remove_waiter_.context = this;
   remove_waiter_.ready = [](detail::FileWaiter& waiter, Errc, int) {
-    static_cast<SegmentedLog*>(waiter.context)->remove_log_file();
+    static_cast<SegmentedLog*>(waiter.context)->punch_open();
   };
-  if (resources_.files().close(removing_->file, remove_waiter_)) remove_log_file();
+  if (resources_.files().close(removing_->file, remove_waiter_)) punch_open();
 }
 
 void SegmentedLog::remove_disk(const char* suffix, void (SegmentedLog::*next)()) {
-  remove_step_ = next;
   remove_path_ = removing_->path(suffix);
   remove_op_ = io::DiskOp{};
-  remove_op_.kind = io::DiskOp::Kind::remove;
   remove_op_.path = remove_path_.c_str();
+  remove_submit(io::DiskOp::Kind::remove, next);
+}
+
+void SegmentedLog::remove_submit(io::DiskOp::Kind kind, void (SegmentedLog::*next)()) {
+  remove_step_ = next;
+  remove_op_.kind = kind;
   remove_op_.context = this;
   remove_op_.done = [](io::DiskOp& done) {
     auto& log = *static_cast<SegmentedLog*>(done.context);
     (log.*log.remove_step_)();
   };
   disk_.submit(remove_op_);
+}
+
+// A large file gives its space back piece by piece first. What does not work out, the removal does at once.
+void SegmentedLog::punch_open() {
+  if (removing_->bytes <= options_.punch_bytes) return remove_log_file();
+  remove_path_ = removing_->path(".log");
+  remove_op_ = io::DiskOp{};
+  remove_op_.path = remove_path_.c_str();
+  remove_op_.flags = {.write = true};
+  punched_bytes_ = 0;
+  remove_submit(io::DiskOp::Kind::open, &SegmentedLog::punch_opened);
+}
+
+void SegmentedLog::punch_opened() {
+  if (remove_op_.error != Errc::ok) return remove_log_file();
+  punch_step();
+}
+
+void SegmentedLog::punch_step() {
+  punched_bytes_ += remove_op_.length;
+  const bool refused = remove_op_.error != Errc::ok;
+  if (refused || punched_bytes_ >= removing_->bytes)
+    return remove_submit(io::DiskOp::Kind::close, &SegmentedLog::remove_log_file);
+  remove_op_.offset = punched_bytes_;
+  remove_op_.length = options_.punch_bytes;
+  remove_submit(io::DiskOp::Kind::punch, &SegmentedLog::punch_step);
 }
 
 void SegmentedLog::remove_log_file() {
@@ -158,8 +202,10 @@ void SegmentedLog::destroy_start() {
     for (auto& segment : *row) removed_.push_back(std::move(segment));
     row->clear();
   }
-  for (const SegmentName& name : orphans_) removed_.push_back(new_segment(name, 0));
-  orphans_.clear();
+  for (auto* row : {&orphans_, &to_come_}) {
+    for (const SegmentName& name : *row) removed_.push_back(new_segment(name, 0));
+    row->clear();
+  }
   for (auto& segment : removed_) segment->unnamed = true;
   bytes_ = 0;
   log_start_ = next_;

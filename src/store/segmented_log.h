@@ -104,12 +104,17 @@ class SegmentedLog final : public PartitionLog {
   // retention.cpp
   void drop_segments();
   void remove_next();
+  void punch_open();
+  void punch_opened();
+  void punch_step();
   void remove_log_file();
   void remove_index_file();
   void remove_done();
   void remove_disk(const char* suffix, void (SegmentedLog::*next)());
+  void remove_submit(io::DiskOp::Kind kind, void (SegmentedLog::*next)());
   void destroy_start();
   void destroy_when_quiet();
+  void drop_passed_files();
   // partition_log.cpp
   void use(Segment& segment) { ++segment.users; }
   void leave(Segment& segment);  // may start its removal
@@ -167,10 +172,13 @@ class SegmentedLog final : public PartitionLog {
   io::DiskOp remove_op_{};
   detail::FileWaiter remove_waiter_{};
   std::string remove_path_;
+  std::uint64_t punched_bytes_ = 0;
   void (SegmentedLog::*remove_step_)() = nullptr;
   SyncOp* destroy_ = nullptr;
-  std::vector<SegmentName>
-      orphans_;  // segment files beyond the checkpoint, met by open(); destroy() removes them
+  // Segment files that open() met and the checkpoint does not name; destroy() removes them.
+  std::vector<SegmentName> orphans_;  // nobody knows why they are there
+  // Beyond the end: of an earlier life, whose replay writes them anew.
+  std::vector<SegmentName> to_come_;
 
   std::unique_ptr<Compaction> compaction_;
   Offset compacted_until_{0};           // below it no key occurs twice

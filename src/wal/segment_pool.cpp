@@ -117,17 +117,18 @@ std::uint32_t SegmentPool::do_work(Nanos now, bool next_one_soon) {
 bool SegmentPool::begin(Nanos now, bool next_one_soon) {
   wake_at_ = 0;
   const std::uint64_t wanted = target(now);
+  // A checkpoint releases several at once, and the log will need them again before the next one: while it is
+  // written, nothing is dropped. One more than the target is kept even then: the next peak finds it.
+  const bool in_use = now - last_taken_at_ < kSlowConsumption;
   if (!released_.empty()) {
-    // One more than the target is kept: the next peak finds it, and files are not created and dropped in
-    // turn.
-    if (spares_.size() <= wanted) {
+    if (in_use || spares_.size() <= wanted) {
       begin_recycle();
     } else {
       begin_drop(released_.pop_front());
     }
     return true;
   }
-  if (spares_.size() > wanted + 1) {
+  if (!in_use && spares_.size() > wanted + 1) {
     begin_drop(spares_.pop_back());
     return true;
   }
@@ -192,7 +193,9 @@ void SegmentPool::begin_create() {
   format_path(path2_, work_.number, "");
   op_.path = path_.data();
   op_.path2 = path2_.data();
-  op_.flags = {.write = true, .create = true};
+  // Zeroes in the page cache would send the first durable write of each block to a worker, which removes
+  // them.
+  op_.flags = {.write = true, .create = true, .direct = start_.direct};
   submit(Step::create, io::DiskOp::Kind::open);
 }
 
@@ -274,8 +277,11 @@ void SegmentPool::advance_creation(Nanos now) {
       // Full pieces again: only the last chunk of a file is cut.
       zero_pieces_[op_.pieces.size() - 1].iov_len = kZeroPieceBytes;
       zeroed_bytes_ += op_.length;
-      submit(Step::start_writeback, Kind::sync_range);
-      return;
+      if (!start_.direct) {
+        submit(Step::start_writeback, Kind::sync_range);
+        return;
+      }
+      [[fallthrough]];
     case Step::start_writeback:
       if (zeroed_bytes_ < work_.bytes) {
         step_ = Step::zero;

@@ -3,6 +3,7 @@
 #include <sys/mount.h>
 #include <unistd.h>
 
+#include <sys/stat.h>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -172,6 +173,40 @@ TEST(Disk, does_metadata_operations) {
   EXPECT_EQ(on_path(*loop, DiskOp::Kind::remove, directory / "sub/b"), Errc::ok);
   EXPECT_EQ(on_path(*loop, DiskOp::Kind::remove, directory / "sub/b"), Errc::not_found);
   EXPECT_EQ(on_path(*loop, DiskOp::Kind::sync_dir, directory / "nothing"), Errc::not_found);
+}
+
+TEST(Disk, a_punched_range_reads_as_zeroes_and_takes_no_space) {
+  TemporaryDirectory directory;
+  auto loop = make_loop();
+  const FileHandle file =
+      open_file(*loop, directory / "a", {.write = true, .create = true, .direct = true, .random = true});
+  const AlignedBytes bytes(64 * kKiB);
+  std::memset(bytes.span().data(), 7, bytes.span().size());
+  DiskOp op;
+  set_transfer(op, DiskOp::Kind::write, file, 0, bytes.span());
+  ASSERT_EQ(run_op(*loop, op).error, Errc::ok);
+  op = DiskOp{};
+  op.kind = DiskOp::Kind::sync_data;
+  op.file = file;
+  ASSERT_EQ(run_op(*loop, op).error, Errc::ok);
+  struct stat before{};
+  ASSERT_EQ(::fstat(file.fd, &before), 0);
+  op = DiskOp{};
+  op.kind = DiskOp::Kind::punch;
+  op.file = file;
+  op.offset = 16 * kKiB;
+  op.length = 1 * kMiB;  // beyond the end
+  ASSERT_EQ(run_op(*loop, op).error, Errc::ok);
+  struct stat after{};
+  ASSERT_EQ(::fstat(file.fd, &after), 0);
+  EXPECT_EQ(after.st_size, before.st_size);
+  EXPECT_LT(after.st_blocks, before.st_blocks);
+  set_transfer(op, DiskOp::Kind::read, file, 0, bytes.span());
+  ASSERT_EQ(run_op(*loop, op).error, Errc::ok);
+  EXPECT_EQ(bytes.span()[16 * kKiB - 1], std::byte{7});
+  EXPECT_EQ(bytes.span()[16 * kKiB], std::byte{0});
+  EXPECT_EQ(bytes.span().back(), std::byte{0});
+  close_file(*loop, file);
 }
 
 TEST(Disk, a_bad_descriptor_is_an_error_with_its_number) {

@@ -794,5 +794,31 @@ TEST(Group, steady_state_allocates_nothing) {
   if (waiter.linked()) waiter.unlink();
 }
 
+// Written all at once, a third of the ring would stand before every durable write.
+TEST(Group, segment_writes_keep_pace_with_what_comes_in) {
+  GroupOptions options = small_options();
+  options.wal = wal::Options{};
+  options.wal.directory = "/wal";
+  options.checkpoint_bytes = kGiB;
+  options.checkpoint_interval = 3600 * kSecond;
+  World world(11, options, 8 * kMiB);
+  world.partition_segment_bytes = 256 * kMiB;
+  world.open_and_lead();
+  constexpr std::uint32_t kPartitions = 16;
+  for (std::uint32_t i = 1; i <= kPartitions; ++i) world.create(PartitionId(i));
+  const Bytes batch = world.make_batch(2, 6000);
+  Group& group = *world.group;
+  std::uint64_t largest = 0;
+  for (std::uint32_t i = 0; i < 4000;) {
+    if (group.append_batch(*group.find(PartitionId(i % kPartitions + 1)), batch)) ++i;
+    const std::uint64_t before = group.stats().segment_writes;
+    group.do_work(world.clock.now());
+    largest = std::max(largest, group.stats().segment_writes - before);
+    world.step();
+  }
+  EXPECT_GT(group.stats().segment_writes, 2 * kPartitions);
+  EXPECT_LE(largest, kPartitions / 2) << "partitions in one burst";
+}
+
 }  // namespace
 }  // namespace esc::replica

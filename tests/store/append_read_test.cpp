@@ -1,3 +1,4 @@
+#include <array>
 #include <fstream>
 
 #include "fixture.h"
@@ -388,6 +389,38 @@ TEST_F(AppendReadTest, more_appends_than_gather_arrays_wait_their_turn) {
   EXPECT_EQ(done, kLogs);
   EXPECT_GT(resources_->stats().appends_waited, 0u);
   for (auto& log : logs) EXPECT_EQ(log->next_offset(), Offset(3));
+}
+
+TEST_F(AppendReadTest, appends_of_several_logs_together_write_no_more_at_once_than_they_may) {
+  const auto resources =
+      Resources::create(disk_, &files_, {.open_files_max = 8, .appends_max = 4, .append_bytes_max = 10'000});
+  options_.resources = resources.get();
+  std::array<std::unique_ptr<PartitionLog>, 4> logs;
+  std::array<TestBatch, 4> batches;
+  std::array<BatchRef, 4> refs;
+  std::array<AppendOp, 4> ops;
+  // Two fit, the third waits although there is room for the fourth, which waits behind it.
+  constexpr std::array<std::size_t, 4> kValueBytes = {3'000, 3'000, 12'000, 100};
+  static std::vector<std::size_t> order;
+  order.clear();
+  for (std::size_t i = 0; i < logs.size(); ++i) {
+    logs[i] = PartitionLog::create(disk_, directory_ + "-" + std::to_string(i), options_);
+    batches[i] = make_batch(Offset(0), 1, 1'000'000, kValueBytes[i]);
+    refs[i] = batches[i].ref();
+    ops[i].batches = std::span(&refs[i], 1);
+    ops[i].done = [](AppendOp& op, Errc error) {
+      EXPECT_EQ(error, Errc::ok);
+      order.push_back(op.batches[0].bytes.size());
+    };
+    logs[i]->append(ops[i]);
+  }
+  EXPECT_EQ(resources->stats().appends_waited, 2u);
+  while (order.size() < 2) ASSERT_TRUE(disk_.run_one());
+  EXPECT_TRUE(logs[2]->append_in_progress());
+  disk_.run();
+  ASSERT_EQ(order.size(), 4u);
+  EXPECT_EQ(order[2], refs[2].bytes.size()) << "one alone may be larger";
+  EXPECT_EQ(order[3], refs[3].bytes.size());
 }
 
 }  // namespace

@@ -101,6 +101,11 @@ class FileDisk final : public io::Disk {
       case Kind::sync_data: return ::fdatasync(fd) < 0 ? errno : 0;
       case Kind::sync_range: return 0;
       case Kind::truncate: return ::ftruncate(fd, static_cast<off_t>(op.length)) < 0 ? errno : 0;
+      case Kind::punch:
+        return ::fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(op.offset),
+                           static_cast<off_t>(op.length)) < 0
+                   ? errno
+                   : 0;
       case Kind::rename: return ::rename(op.path, op.path2) < 0 ? errno : 0;
       case Kind::remove: return ::unlink(op.path) < 0 ? errno : 0;
       case Kind::make_dir: return ::mkdir(op.path, 0750) < 0 && errno != EEXIST ? errno : 0;
@@ -174,6 +179,7 @@ class StoreTest : public ::testing::Test {
     options_.segment_bytes = 16 * kKiB;
     options_.index_interval_bytes = 1024;
     options_.write_back_bytes = 4 * kKiB;
+    options_.punch_bytes = 4 * kKiB;
     log_ = PartitionLog::create(disk_, directory_, options_);
   }
   void TearDown() override {

@@ -1,5 +1,6 @@
 #include <fstream>
 #include <iterator>
+#include <set>
 
 #include "fixture.h"
 
@@ -205,6 +206,32 @@ TEST_F(RecoveryTest, unknown_files_are_told_and_left_alone) {
   disk_.run();
   EXPECT_TRUE(std::filesystem::exists(directory_ + "/notes.txt"));
   EXPECT_TRUE(std::filesystem::exists(path(2, ".log")));
+}
+
+// A replay ends the segments where the earlier life did, but for the rules: with a snapshot come those of
+// now.
+TEST_F(RecoveryTest, files_of_an_earlier_life_with_other_rules_go_when_the_log_has_passed_them) {
+  fill(10);
+  ASSERT_EQ(sync(), Errc::ok);
+  const PartitionState checkpoint = state();
+  fill(200);
+  const PartitionState lost = state();
+  ASSERT_GE(lost.segments.size(), checkpoint.segments.size() + 3);
+  ASSERT_TRUE(reopen(checkpoint));
+  EXPECT_TRUE(log_->notes().empty());
+  log_->set_rolling(log_->next_offset(), {.bytes = options_.segment_bytes * 2, .ms = -1});
+  fill(200);
+  disk_.run();
+  std::set<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(directory_))
+    if (entry.path().extension() == ".log") names.insert(entry.path().filename());
+  std::set<std::string> expected;
+  for (const auto& segment : state().segments)
+    expected.insert(std::filesystem::path(path(segment.base_offset.value(), ".log")).filename());
+  EXPECT_EQ(names, expected);
+  ASSERT_EQ(sync(), Errc::ok);
+  ASSERT_TRUE(reopen(state()));
+  EXPECT_TRUE(log_->notes().empty());
 }
 
 TEST_F(RecoveryTest, a_large_active_segment_is_scanned_only_behind_its_saved_index) {

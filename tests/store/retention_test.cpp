@@ -137,6 +137,46 @@ TEST_F(RetentionTest, destroy_removes_every_file_after_what_is_in_flight) {
   EXPECT_EQ(resources_->stats().files_open, 0u);
 }
 
+TEST_F(RetentionTest, a_file_gives_its_space_back_piece_by_piece_before_it_goes) {
+  fill(60);
+  const std::uint64_t bytes = state().segments[0].bytes;
+  log_->set_log_start(state().segments[1].base_offset);
+  ASSERT_EQ(sync(), Errc::ok);
+  std::vector<std::uint64_t> punched;
+  bool removed = false;
+  disk_.fault = [&](const io::DiskOp& op) {
+    if (op.kind == io::DiskOp::Kind::punch) {
+      EXPECT_FALSE(removed);
+      EXPECT_EQ(op.length, options_.punch_bytes);
+      punched.push_back(op.offset);
+    }
+    removed = removed || op.kind == io::DiskOp::Kind::remove;
+    return 0;
+  };
+  log_->release_removed();
+  disk_.run();
+  disk_.fault = nullptr;
+  ASSERT_EQ(punched.size(), (bytes + options_.punch_bytes - 1) / options_.punch_bytes);
+  for (std::size_t i = 0; i < punched.size(); ++i) EXPECT_EQ(punched[i], i * options_.punch_bytes);
+  EXPECT_TRUE(removed);
+  EXPECT_TRUE(log_->idle());
+}
+
+TEST_F(RetentionTest, a_file_goes_although_its_file_system_knows_no_holes) {
+  fill(60);
+  const std::size_t before = files();
+  for (const auto refused : {io::DiskOp::Kind::punch, io::DiskOp::Kind::open}) {
+    log_->set_log_start(state().segments[1].base_offset);
+    ASSERT_EQ(sync(), Errc::ok);
+    disk_.fault = [&](const io::DiskOp& op) { return op.kind == refused ? EOPNOTSUPP : 0; };
+    log_->release_removed();
+    disk_.run();
+    disk_.fault = nullptr;
+  }
+  EXPECT_EQ(files(), before - 2);
+  EXPECT_TRUE(log_->idle());
+}
+
 TEST_F(RetentionTest, a_file_that_cannot_be_removed_costs_space_only) {
   fill(60);
   log_->set_log_start(state().segments[2].base_offset);

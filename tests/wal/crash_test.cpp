@@ -151,6 +151,7 @@ TEST(Crash, while_the_first_frame_of_a_segment_is_in_flight_and_all_before_it_is
 
 // Excess segments leave the directory when a peak is over; a crash in between leaves no hole.
 TEST(Crash, while_excess_segments_are_removed) {
+  constexpr Nanos kUnusedFor = 30 * kSecond;  // before they are excess
   for (std::uint64_t seed = 1; seed <= 40; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     World w(8000 + seed);
@@ -160,13 +161,13 @@ TEST(Crash, while_excess_segments_are_removed) {
     const std::uint64_t peak = w.fs.used_bytes();
     const Index checkpoint = w.written[w.written.size() - 3].last_index;
     w.log->release_through(checkpoint);
-    w.turn_for(static_cast<Nanos>(seed) * kMillisecond / 4);
+    w.turn_for(kUnusedFor + static_cast<Nanos>(seed) * kMillisecond / 4);
     w.crash(sim::CrashKind::power);
     const auto opened = w.open(checkpoint);
     ASSERT_TRUE(opened) << opened.error().message;
     ASSERT_NO_FATAL_FAILURE(w.check_recovered(checkpoint));
     w.log->release_through(checkpoint);
-    w.turn_for(100 * kMillisecond);
+    w.turn_for(kUnusedFor + 100 * kMillisecond);
     EXPECT_LT(w.fs.used_bytes(), peak);
   }
 }

@@ -192,6 +192,27 @@ TEST(Log, notifies_when_writable_again) {
   EXPECT_GE(notified, 1);
 }
 
+// A checkpoint releases several segments at once. To drop what is too much, and to write it anew before the
+// next checkpoint, would keep the device busy for nothing.
+TEST(Log, segments_in_use_are_neither_dropped_nor_created_between_checkpoints) {
+  World w(20);
+  ASSERT_TRUE(w.open());
+  const auto checkpoints = [&](int count) {
+    for (int i = 0; i < count * 60; ++i) {
+      w.append_and_drain(1, 6000);
+      if (i % 60 == 59) w.log->release_through(w.written.back().last_index);
+    }
+  };
+  checkpoints(5);
+  const Stats before = w.log->stats();
+  checkpoints(20);
+  EXPECT_EQ(w.log->stats().segments_created, before.segments_created);
+  EXPECT_GT(w.log->stats().segments_recycled, before.segments_recycled + 20);
+  EXPECT_EQ(w.log->stats().bytes_on_disk, before.bytes_on_disk);
+  w.turn_for(60 * kSecond);
+  EXPECT_LT(w.log->stats().bytes_on_disk, before.bytes_on_disk) << "unused, they cost space";
+}
+
 TEST(Log, the_largest_frame_fits_any_segment) {
   World w(15);
   ASSERT_TRUE(w.open());

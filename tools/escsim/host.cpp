@@ -65,6 +65,7 @@ shard::ShardOptions Host::shard_options(std::uint32_t core) {
   options.seed = prng_.next();
 
   replica::GroupOptions& group = options.group;
+  group.store.punch_bytes = 8 * kKiB;  // segments are small here
   group.node = node();
   for (std::uint32_t member = 1; s.nodes > 1 && member <= s.nodes; ++member)
     group.members.voters.push_back(NodeId(member));

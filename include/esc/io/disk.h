@@ -25,12 +25,14 @@ struct FileHandle {
   [[nodiscard]] bool valid() const { return fd >= 0; }
 };
 
-// How a file is opened. `direct_dsync` is O_DIRECT|O_DSYNC: every buffer, offset and length is a
-// multiple of kBlockBytes, and a completed write is on stable storage.
+// How a file is opened. `direct` is O_DIRECT, `direct_dsync` O_DIRECT|O_DSYNC: every buffer, offset and
+// length is a multiple of kBlockBytes, and a completed write is on stable storage.
 struct OpenFlags {
   bool write = false;
   bool create = false;     // create when missing (mode 0640)
   bool exclusive = false;  // with create: fail when it exists
+  bool direct = false;
+  bool random = false;  // no read-ahead: the kernel reads what is asked for, and nothing besides
   bool direct_dsync = false;
 };
 
@@ -46,6 +48,7 @@ struct DiskOp {
     sync_data,   // file: fdatasync
     sync_range,  // file, offset, length: starts write-back of dirty pages, a hint, not durability
     truncate,    // file, length
+    punch,       // file, offset, length: the range's space is free again and reads as zeroes
     rename,      // path -> path2
     remove,      // path (a file)
     make_dir,    // path; an existing directory is success

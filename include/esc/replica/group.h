@@ -312,6 +312,7 @@ class Group final : private peer::LinkHandler {
   void register_batch(std::uint64_t sequence, Partition& partition);
   void adopt_partition(std::unique_ptr<Partition> partition);
   std::uint32_t write_segments(Nanos now);
+  void note_unapplied(std::uint64_t bytes);
   void start_segment_write(Partition& partition, ApplyOp& op);
   static void on_segment_written(store::AppendOp& append, Errc code);
   void finish_segment_write(ApplyOp& op, Errc code);
@@ -359,8 +360,8 @@ class Group final : private peer::LinkHandler {
                                               const Checkpoint& checkpoint) const;
   void finish_replayed_frame();
   [[nodiscard]] Status commit_replayed(Index index);
-  [[nodiscard]] bool is_deleted_or_to_come(PartitionId id) const;
-  void remove_deleted_files();
+  [[nodiscard]] bool is_here(PartitionId id) const;
+  void remove_unclaimed_files();
   void restore_core(const wal::RecoveryReport& report, const Checkpoint& checkpoint, const Replay& replay);
   void truncate_replayed(Index from, Replay& replay);
   void discard_replayed(Replay& replay);
@@ -418,6 +419,7 @@ class Group final : private peer::LinkHandler {
   std::uint32_t apply_in_flight_ = 0;
   std::uint64_t unapplied_bytes_ = 0;  // committed, not in the files
   Nanos unapplied_since_ = 0;
+  std::int64_t apply_credit_ = 0;  // bytes that may be written without hurry
   Nanos retry_apply_at_ = 0;
 
   std::unique_ptr<Deduper> deduper_;

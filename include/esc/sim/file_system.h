@@ -85,6 +85,7 @@ class FileSystem {
   // A direct write that the cut interrupted: what of it reaches the platter is left to chance.
   void write_interrupted(int fd, std::uint64_t offset, ByteView bytes, CrashKind kind);
   [[nodiscard]] int truncate(int fd, std::uint64_t bytes);
+  [[nodiscard]] int punch(int fd, std::uint64_t offset, std::uint64_t length);
   [[nodiscard]] int sync(int fd);
   [[nodiscard]] int size(int fd, std::uint64_t& bytes) const;
   [[nodiscard]] int make_directory(const std::string& path);

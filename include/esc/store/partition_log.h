@@ -53,6 +53,9 @@ struct Options {
   std::int64_t segment_ms = -1;                    //
   std::uint32_t index_interval_bytes = 32 * 1024;  // at first; doubles whenever a segment's index is full
   std::uint64_t write_back_bytes = 1 * kMiB;       // start write-back (sync_range) after so many new bytes
+  // A file that goes gives its space back in steps of so much: what the device does for a large file at once,
+  // it does before any durable write behind it.
+  std::uint64_t punch_bytes = 1 * kMiB;
   // What the partitions of one core share: open files, gather arrays, read positions (resources.h).
   // It outlives every log that names it. Without it a log makes a small one of its own.
   Resources* resources = nullptr;
@@ -97,6 +100,7 @@ struct AppendOp {
   // Private while in flight.
   detail::OpState state{};
   struct iovec* pieces = nullptr;
+  std::uint64_t piece_bytes = 0;
   AppendOp* next = nullptr;
 };
 

@@ -17,7 +17,10 @@ struct ResourceLimits {
   // Files written since their last sync are never closed early (the kernel reports a failed write-back
   // only to those who hold the file), so the process may hold this many plus one per dirty partition.
   std::uint32_t open_files_max = 2048;
-  std::uint32_t appends_max = 32;       // in flight; further ones queue. 4 KiB each
+  std::uint32_t appends_max = 32;  // in flight; further ones queue. 4 KiB each
+  // Of all appends in flight, unless one alone has more: what the device is given at once delays every
+  // durable write behind it.
+  std::uint64_t append_bytes_max = 1024 * 1024;
   std::uint32_t opens_max = 16;         // opens and closes in flight; further ones queue
   std::uint32_t read_positions = 4096;  // 24 bytes each; a power of two
 };
