@@ -299,6 +299,9 @@ class Load:
         if self.pid == 0:
             try:
                 _producer(cluster.bootstrap, self.path, topic, partitions, rate, more)
+            except BaseException as error:  # whoever waits for acknowledgements is told
+                with open(self.path, "a", encoding="ascii", errors="replace") as file:
+                    file.write(f"X {' '.join(repr(error).split())}\n")
             finally:
                 os._exit(1)
         cluster.context.defer(self.stop)
@@ -319,6 +322,7 @@ class Load:
         lines = text.split("\n")
         self.rest = lines.pop()
         for line in lines:
+            check(not line.startswith("X"), f"the producer has ended: {line[2:]}")
             kind, partition, sequence, *more = line.split()
             if kind == "E":
                 self.errors.append(more[0])
