@@ -20,6 +20,7 @@ void Connection::open(io::ConnectionId id, Nanos now) {
   prefix_bytes_ = frame_bytes_ = partial_used_ = request_count_ = answers_in_send_ = 0;
   request_bytes_ = 0;
   sending_bytes_ = 0;
+  search_since = 0;
   last_progress_ = now;
 }
 

@@ -44,6 +44,9 @@ class Connection : public io::ConnectionHandler, public ListNode<Connection> {
   [[nodiscard]] bool is_first(const Request& request) { return &requests_.front() == &request; }
   [[nodiscard]] MemoryWaiter& memory_waiter() { return memory_waiter_; }
 
+  // Since when the client looks for leaders in vain, 0: it does not. See elsewhere.h.
+  Nanos search_since = 0;
+
   // For eviction: since when it makes no progress, and the memory it holds meanwhile.
   [[nodiscard]] bool sending() const { return sending_; }
   [[nodiscard]] Nanos last_progress() const { return last_progress_; }

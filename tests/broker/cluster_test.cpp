@@ -166,6 +166,48 @@ TEST(Follower, describe_cluster_and_find_coordinator_do_not_name_a_node_that_is_
   EXPECT_EQ(nodes.nodes[2].host, "host3");
 }
 
+// A node that is cut off knows no leader, and a client that is connected asks no other.
+TEST(Follower, who_looks_for_leaders_in_vain_is_sent_elsewhere) {
+  World world(3);
+  world.apply_topic("orders", {1});
+  const std::array<wire::String, 1> keys = {"orders"};
+  wire::FindCoordinatorRequest find;
+  find.coordinator_keys = keys;
+  for (int round = 0; round < 9; ++round) {
+    EXPECT_EQ(metadata_of(world, "orders").topics[0].partitions[0].leader_id, -1);
+    world.call<wire::FindCoordinatorResponse>(find, 4);
+    world.turn_for(100 * kMillisecond);
+  }
+  EXPECT_TRUE(world.net.closed.empty()) << "an election may take so long";
+  // It learns of a leader: the search is over, the next one begins anew.
+  world.on_leader_changed(GroupId(0), NodeId(3), Term(4));
+  world.turn_for(200 * kMillisecond);
+  EXPECT_EQ(metadata_of(world, "orders").topics[0].partitions[0].leader_id, -1) << "another group's";
+  world.on_leader_changed(GroupId(0), NodeId(0), Term(4));
+  metadata_of(world, "orders");
+  world.turn_for(900 * kMillisecond);
+  metadata_of(world, "orders");
+  world.turn_for(10 * kMillisecond);
+  EXPECT_TRUE(world.net.closed.empty());
+  world.turn_for(100 * kMillisecond);
+  EXPECT_EQ(metadata_of(world, "orders").brokers.size(), 3u) << "the last answer is an answer";
+  world.turn_for(10 * kMillisecond);
+  EXPECT_TRUE(world.net.closed.contains(0));
+}
+
+TEST(Follower, who_looks_for_a_coordinator_in_vain_is_sent_elsewhere) {
+  World world(3);
+  const std::array<wire::String, 1> keys = {"orders"};
+  wire::FindCoordinatorRequest find;
+  find.coordinator_keys = keys;
+  world.call<wire::FindCoordinatorResponse>(find, 4);
+  world.turn_for(1'100 * kMillisecond);
+  EXPECT_TRUE(world.net.closed.empty()) << "who does not ask is left alone";
+  world.call<wire::FindCoordinatorResponse>(find, 4);
+  world.turn_for(10 * kMillisecond);
+  EXPECT_TRUE(world.net.closed.contains(0));
+}
+
 TEST(Follower, produce_fetch_and_list_offsets_send_the_client_elsewhere) {
   World world(3);
   world.apply_topic("orders", {1});

@@ -48,7 +48,7 @@ struct Request : ListNode<Request> {
   void (*when_first)(Broker&, Request&) = nullptr;
   bool complete = false;     // the answer (or its absence) is final
   bool respond = true;       // acks=0 has no answer
-  bool close_after = false;  // protocol violation: answer what is owed, then close
+  bool close_after = false;  // the connection ends after this answer
   void* state = nullptr;     // of the handler, in `arena`
 };
 

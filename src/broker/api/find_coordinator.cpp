@@ -2,6 +2,7 @@
 #include "esc/wire/api/find_coordinator.h"
 
 #include "../coordinators.h"
+#include "../elsewhere.h"
 #include "../handlers.h"
 #include "../respond.h"
 
@@ -64,6 +65,7 @@ void handle_find_coordinator(Broker& broker, Request& request) {
     response.port = one.port;
   }
   response.coordinators = coordinators;
+  note_search_for_leaders(broker, request);
   broker.respond(request, response);
 }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "../controller.h"
+#include "../elsewhere.h"
 #include "../handlers.h"
 #include "../respond.h"
 #include "esc/wire/api/describe_cluster.h"
@@ -164,6 +165,7 @@ void answer_metadata(Broker& broker, Request& request, const wire::MetadataReque
   response.cluster_id = broker.options().cluster_id;
   response.controller_id = controller_id(directory);
   response.topics = topics;
+  note_search_for_leaders(broker, request);
   broker.respond(request, response);
 }
 

@@ -278,7 +278,8 @@ class Load:
     acknowledged is at its offset, and no offset is acknowledged twice.
     """
 
-    def __init__(self, cluster, topic="load", partitions=3, rate=1500, retries=False, reorders=False, settings=None):
+    def __init__(self, cluster, topic="load", partitions=3, rate=1500, retries=False, reorders=False, settings=None,
+                 bootstrap=None):
         try:
             import confluent_kafka  # noqa: F401
         except ImportError:
@@ -298,7 +299,7 @@ class Load:
         self.pid = os.fork()
         if self.pid == 0:
             try:
-                _producer(cluster.bootstrap, self.path, topic, partitions, rate, more)
+                _producer(bootstrap or cluster.bootstrap, self.path, topic, partitions, rate, more)
             except BaseException as error:  # whoever waits for acknowledgements is told
                 with open(self.path, "a", encoding="ascii", errors="replace") as file:
                     file.write(f"X {' '.join(repr(error).split())}\n")

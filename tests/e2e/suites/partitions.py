@@ -147,6 +147,26 @@ def leader_that_is_heard_but_does_not_hear(context):
     partition_of_the_leader(context, hears=False, is_heard=True)
 
 
+@test(timeout=90)
+def a_client_that_knows_only_the_cut_off_leader_finds_the_others(context):
+    """Its one connection is to a node that lives, and will not learn of any leader."""
+    network, cluster = cluster_in(context)
+    cluster.create_topic("load", 1)
+    number = cluster.leaders("load")[0]
+    load = Load(cluster, partitions=1, reorders=True, bootstrap=cluster[number].bootstrap)
+    for other in network.others(number):
+        network.cut(other, number)
+    eventually(lambda: _leaders_of(cluster, number), 10, 0.05, "the others elect leaders")
+    cut = time.monotonic()
+    load.wait_progress(what="acknowledgements by the majority")
+    context.note(f"found {time.monotonic() - cut:.1f} s after the election")
+    for other in network.others(number):
+        network.heal(other, number)
+    load.run(1.5)
+    load.wait_progress(what="acknowledgements after the partition healed")
+    load.finish()
+
+
 @test(timeout=90, long_timeout=400)
 def follower_cut_off_does_not_disturb_and_rejoins(context):
     network, cluster = cluster_in(context)
